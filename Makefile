@@ -1,0 +1,69 @@
+# Every command a user has. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# PG* of the server that is meant, the embedded one unless PGHOST or DATABASE_URL says otherwise.
+SERVER_ENV = eval "$$($(BIN)/python -m ingest server env)"
+READING_ENV = eval "$$($(BIN)/python -m ingest server env --reading)"
+TARGET ?= prod
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.PHONY: install
+install: $(INSTALLED) ## Make the virtual environment, exact versions
+
+.PHONY: demo
+demo: $(INSTALLED) ## Sample data in, every model built, the answers printed
+	$(BIN)/python -m orchestration demo
+
+.PHONY: refresh
+refresh: $(INSTALLED) ## Load the inbox, build every model to the last load, test (TARGET=dev: your own schemas)
+	$(BIN)/python -m orchestration refresh --target $(TARGET)
+
+.PHONY: status
+status: $(INSTALLED) ## Lag, mark, lock, last refreshes, and why one is stuck
+	$(BIN)/python -m orchestration status
+
+.PHONY: dev
+dev: $(INSTALLED) ## The Dagster UI
+	$(BIN)/python -m orchestration dev
+
+.PHONY: test
+test: $(INSTALLED) ## Every test but the long ones
+	$(BIN)/python -m pytest -m "not long"
+
+.PHONY: test-long
+test-long: $(INSTALLED) ## The long modes of the law tests
+	$(BIN)/python -m pytest -m long
+
+.PHONY: lint
+lint: $(INSTALLED) ## ruff, sqlfluff and dbt-bouncer
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: fmt
+fmt: $(INSTALLED) ## Format Python and SQL
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: psql
+psql: $(INSTALLED) ## A psql on the warehouse (the demo's while there is no other)
+	@$(READING_ENV); exec "$$($(BIN)/python -m ingest server psql)"
+
+.PHONY: clean
+clean: ## Stop the server; remove data, environment and build files
+	-[ ! -x $(BIN)/python ] || $(BIN)/python -m ingest server stop
+	rm -rf .venv .tidemark target logs .pytest_cache .ruff_cache .hypothesis *.egg-info

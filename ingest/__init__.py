@@ -1,0 +1,1 @@
+"""The loader: raw batches into PostgreSQL, in one transaction per file."""

@@ -1,0 +1,41 @@
+{# A person's key: the user where one is known, else the anonymous id, else the session itself. #}
+{% macro visitor_id(user_id, anonymous_id, session_group) -%}
+    md5(
+        case
+            when {{ user_id }} is not null then 'user:' || {{ user_id }}
+            when {{ anonymous_id }} is not null then 'anonymous:' || {{ anonymous_id }}
+            else 'session:' || {{ session_group }}
+        end
+    )::uuid
+{%- endmacro %}
+
+
+{# A visit's key: it changes only if the visit's start does. #}
+{% macro session_key(session_group, started_at) -%}
+    md5({{ session_group }} || '|' || extract(epoch from {{ started_at }})::text)::uuid
+{%- endmacro %}
+
+
+{% macro utc_date(column) -%}
+    ({{ column }} at time zone 'UTC')::date
+{%- endmacro %}
+
+
+{# The visit a timed row belongs to: joins int_sessions as `visits`. #}
+{% macro join_visits(relation, at_column, group_column='session_group') -%}
+    inner join visits
+        on {{ relation }}.{{ group_column }} = visits.session_group
+        and {{ relation }}.{{ at_column }} between visits.started_at and visits.ended_at
+{%- endmacro %}
+
+
+{# First non-null value of an event's column, by time; ties by content. #}
+{% macro first_value(column) -%}
+    (array_agg({{ column }} order by occurred_at, tie) filter (where {{ column }} is not null))[1]
+{%- endmacro %}
+
+
+{# A place in a word list of that many words: a pure function of the visitor id. #}
+{% macro word_place(digits, words) -%}
+    ('x' || {{ digits }})::bit(28)::integer % (select count(*) from {{ words }})
+{%- endmacro %}

@@ -1,0 +1,34 @@
+{# Sum of a {name: count} map. #}
+{% macro counter_total(column) -%}
+    (select coalesce(sum(counter.value::bigint), 0) from jsonb_each_text({{ column }}) as counter)
+{%- endmacro %}
+
+
+{# How many pages two paths begin with in common: same page, same time. #}
+{% macro shared_pages(child, parent) -%}
+    (
+        select coalesce(min(place) - 1, least(cardinality({{ child }}.path_sequence), cardinality({{ parent }}.path_sequence)))
+        from generate_series(1, least(cardinality({{ child }}.path_sequence), cardinality({{ parent }}.path_sequence))) as place
+        where
+            {{ child }}.path_sequence[place] <> {{ parent }}.path_sequence[place]
+            or {{ child }}.path_timings[place] is distinct from {{ parent }}.path_timings[place]
+    )
+{%- endmacro %}
+
+
+{# Joins int_merged_groups and names the group that owns a row: the user's, where an anonymous one signed in. #}
+{% macro owner_group(relation, merged='merged') -%}
+    coalesce({{ merged }}.merged_group, {{ relation }}.session_group)
+{%- endmacro %}
+
+
+{# Milliseconds as an interval, kept between zero and a year: a broken clock must not break the arithmetic. #}
+{% macro milliseconds(expression) -%}
+    (least(greatest({{ expression }}, 0), 31536000000)::double precision * interval '1 millisecond')
+{%- endmacro %}
+
+
+{# A metadata key under either of its spellings. #}
+{% macro metadata_value(snake_case, camel_case) -%}
+    coalesce(metadata ->> '{{ snake_case }}', metadata ->> '{{ camel_case }}')
+{%- endmacro %}

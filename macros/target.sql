@@ -1,0 +1,37 @@
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {%- set schema_name = custom_schema_name or target.schema -%}
+    {{ schema_name if target.name == 'prod' else target.schema ~ '_' ~ schema_name }}
+{%- endmacro %}
+
+
+{% macro target_mark() -%}
+    {{ 'prod' if target.name == 'prod' else target.schema }}
+{%- endmacro %}
+
+
+{% macro as_of() -%}
+    (select ops.as_of('{{ target_mark() }}'))
+{%- endmacro %}
+
+
+{% macro published_loads() -%}
+    (
+        select loads.load_id
+        from {{ source('raw', 'loads') }} as loads
+        where loads.published_seq <= (select ops.to_seq('{{ target_mark() }}'))
+    )
+{%- endmacro %}
+
+
+{% macro settle_bounds() %}
+    {% if execute and not env_var('TIDEMARK_REFRESH_ID', '') %}
+        select ops.settle_bounds('{{ target_mark() }}')
+    {% endif %}
+{% endmacro %}
+
+
+{% macro grant_schema_usage() %}
+    {% if execute and target.name == 'prod' and 'marts' in schemas %}
+        grant usage on schema marts to tidemark_analyst, tidemark_bi
+    {% endif %}
+{% endmacro %}

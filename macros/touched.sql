@@ -1,0 +1,114 @@
+{#
+    The work list. A kind is `session_group` (put there by a refresh from the new loads) or
+    `<model>.<column>`: the keys of the rows that model changed, those it left behind included.
+#}
+
+{% macro touched(kinds) -%}
+    (
+        select work.key
+        from ops.touched as work
+        where work.target = '{{ target_mark() }}'
+            and work.kind in ({% for kind in kinds %}'{{ kind }}'{{ ', ' if not loop.last }}{% endfor %})
+        {%- for kind in kinds if kind.startswith('linked:') %}
+        union
+        -- the groups that mention a touched anonymous id
+        select links.session_group
+        from ops.touched as work
+        inner join ops.group_links as links on links.kind = 'anonymous' and work.key = links.key
+        where work.target = '{{ target_mark() }}' and work.kind = '{{ kind.removeprefix('linked:') }}'
+        {%- endfor %}
+    )
+{%- endmacro %}
+
+
+{% macro touched_keys() -%}
+    {%- set work = config.get('meta', {}).get('touched') -%}
+    {%- if not work -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ": strategy touched needs meta.touched: {column: [kinds]}") }}
+    {%- endif -%}
+    {{ touched(work.values() | first) }}
+{%- endmacro %}
+
+
+{% macro where_touched(column, cast_to='text') -%}
+    {%- if is_incremental() -%}
+        {{ column }}::{{ cast_to }} in {{ touched_keys() }}
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro get_incremental_touched_sql(arg_dict) %}
+    {% set target_relation = arg_dict["target_relation"] %}
+    {% set temp_relation = arg_dict["temp_relation"] %}
+    {% set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") %}
+    {% set meta = config.get('meta', {}) %}
+    {% set key_column = meta['touched'].keys() | first %}
+    {% set key_type = meta.get('touched_type', 'text') %}
+    {% set of_listed_keys %}
+        {{ key_column }} in (select key::{{ key_type }} from {{ touched_keys() }} as listed (key))
+    {% endset %}
+
+    {% for column in meta.get('emits', []) %}
+    insert into ops.touched (target, kind, key)
+    with before as (select {{ columns }} from {{ target_relation }} where {{ of_listed_keys }}),
+    after as (select {{ columns }} from {{ temp_relation }}),
+    changed as (
+        (select * from before except select * from after)
+        union all
+        (select * from after except select * from before)
+    )
+    select distinct '{{ target_mark() }}', '{{ model.name }}.{{ column }}', {{ column }}::text
+    from changed
+    where {{ column }} is not null;
+    {% endfor %}
+
+    delete from {{ target_relation }} where {{ of_listed_keys }};
+
+    insert into {{ target_relation }} ({{ columns }})
+    select {{ columns }} from {{ temp_relation }};
+{% endmacro %}
+
+
+{% macro should_full_refresh() %}
+    {% set whole = config.get('full_refresh') %}
+    {% if whole is none %}
+        {% set whole = flags.FULL_REFRESH or is_listed_for_rebuild() %}
+    {% endif %}
+    {% do return(whole) %}
+{% endmacro %}
+
+
+{% macro is_listed_for_rebuild() %}
+    {% if not execute %}{% do return(false) %}{% endif %}
+    {% set listed = run_query(
+        "select 1 from ops.rebuilds where target = '" ~ target_mark() ~ "' and model = '" ~ model.name ~ "'"
+    ) %}
+    {% do return(listed | length > 0) %}
+{% endmacro %}
+
+
+{# After a model whose rows belong to the owner of merged groups: what is read by raw group must see those too. #}
+{% macro touch_merged_groups(kind) %}
+    {% if is_incremental() %}
+        insert into ops.touched (target, kind, key)
+        select distinct '{{ target_mark() }}', '{{ kind }}', merged.session_group
+        from {{ ref('int_merged_groups') }} as merged
+        where merged.merged_group in {{ touched([kind]) }}
+    {% endif %}
+{% endmacro %}
+
+
+{# The visits of the touched groups, each with the span in which a flush shows it: from its start to the next one's. #}
+{% macro visits_of_touched_groups() -%}
+    select
+        *,
+        case
+            when row_number() over in_group = 1 then '-infinity'::timestamptz else started_at
+        end as shown_from,
+        coalesce(lead(started_at) over in_group, 'infinity'::timestamptz) as shown_to
+    from {{ ref('int_sessions') }}
+    where {{ where_touched('session_group') }}
+    window in_group as (partition by session_group order by started_at)
+{%- endmacro %}

@@ -1,0 +1,80 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='touched',
+        meta={'touched': {'session_group': ['session_group']}},
+        indexes=[{'columns': ['session_group']}, {'columns': ['batch_id']}]
+    )
+}}
+
+with
+
+sent as (
+    -- the same snapshot in two loads is one snapshot
+    select distinct on (session_group, content_hash)
+        *,
+        {{ counter_total('interaction_summary') }} + {{ counter_total('feature_interactions') }} as counter_total,
+        greatest(
+            (select max(goal.value::timestamptz) from jsonb_each_text(goal_events) as goal),
+            (select max((entry.value ->> 'timestamp')::timestamptz) from jsonb_array_elements(llm_interactions) as entry),
+            (
+                select started_at + {{ milliseconds("max((entry.value ->> 'time')::numeric)") }}
+                from jsonb_array_elements(error_events) as entry
+                having count(*) > 0
+            )
+        ) as newest_item_at
+    from {{ ref('stg_session_batches') }}
+    where not is_server_row and {{ where_touched('session_group') }}
+    order by session_group, content_hash
+),
+
+-- by what can only grow, never by arrival
+ordered as (
+    select
+        *,
+        row_number() over in_batch as snapshot_number,
+        coalesce(lag(cardinality(path_sequence)) over in_batch, 0) as pages_before,
+        row_number() over (
+            partition by batch_id
+            order by
+                cardinality(path_sequence) desc, counter_total desc, newest_item_at desc nulls last,
+                ended_at desc nulls last, content_hash desc
+        ) = 1 as is_greatest
+    from sent
+    window in_batch as (
+        partition by batch_id
+        order by
+            cardinality(path_sequence), counter_total, newest_item_at nulls first,
+            ended_at nulls first, content_hash
+    )
+)
+
+select
+    session_group,
+    batch_id,
+    snapshot_number,
+    is_greatest,
+    is_flush,
+    content_hash,
+    session_id,
+    batch_seq,
+    user_id,
+    anonymous_id,
+    app_id,
+    started_at,
+    coalesce(
+        ended_at,
+        greatest(newest_item_at, started_at + {{ milliseconds('path_timings[cardinality(path_timings)]') }}, started_at)
+    ) as seen_at,
+    path_sequence,
+    path_timings,
+    pages_before,
+    counter_total,
+    interaction_summary,
+    feature_interactions,
+    goal_events,
+    page_load_times,
+    error_events,
+    llm_interactions,
+    metadata
+from ordered

@@ -1,0 +1,87 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='touched',
+        meta={'touched': {'session_group': ['session_group']}, 'emits': ['anonymous_id']},
+        indexes=[{'columns': ['session_group']}, {'columns': ['anonymous_id']}]
+    )
+}}
+
+with
+
+-- one record that names both
+same_record as (
+    select session_group, anonymous_id, user_id, occurred_at as signed_in_at, 'shared record' as evidence
+    from {{ ref('stg_events') }}
+    where anonymous_id is not null and user_id is not null and {{ where_touched('session_group') }}
+    union all
+    select session_group, anonymous_id, user_id, occurred_at as signed_in_at, 'shared record' as evidence
+    from {{ ref('stg_llm_requests') }}
+    where anonymous_id is not null and user_id is not null and {{ where_touched('session_group') }}
+),
+
+-- signing in keeps the batch: the anonymous session id is the anonymous id
+same_batch as (
+    select session_group, anonymous_id, user_id, signed_in_at, 'shared batch' as evidence
+    from {{ ref('int_merged_groups') }}
+    where anonymous_id is not null and {{ where_touched('session_group') }}
+),
+
+session_rows as (
+    select session_group, anonymous_id, user_id, occurred_at
+    from {{ ref('stg_events') }}
+    where session_id is not null and {{ where_touched('session_group') }}
+    union all
+    select session_group, anonymous_id, user_id, occurred_at
+    from {{ ref('stg_llm_requests') }}
+    where session_id is not null and record_type = 'request' and {{ where_touched('session_group') }}
+    union all
+    select session_group, anonymous_id, user_id, started_at
+    from {{ ref('int_batch_snapshots') }}
+    where {{ where_touched('session_group') }}
+),
+
+-- a session that was anonymous and then had a user
+same_session as (
+    select
+        users.session_group,
+        visitors.anonymous_id,
+        users.user_id,
+        users.signed_in_at,
+        'shared session' as evidence
+    from (
+        select session_group, user_id, min(occurred_at) as signed_in_at
+        from session_rows
+        where user_id is not null
+        group by session_group, user_id
+    ) as users
+    inner join (
+        select session_group, anonymous_id, min(occurred_at) as first_at
+        from session_rows
+        where anonymous_id is not null
+        group by session_group, anonymous_id
+    ) as visitors
+        on users.session_group = visitors.session_group and visitors.first_at <= users.signed_in_at
+),
+
+evidence as (
+    select * from same_record
+    union all
+    select * from same_batch
+    union all
+    select * from same_session
+),
+
+-- only a change of user is news
+ordered as (
+    select
+        *,
+        lag(user_id) over (
+            partition by session_group, anonymous_id order by signed_in_at, user_id, evidence
+        ) as user_before
+    from evidence
+)
+
+select session_group, anonymous_id, user_id, signed_in_at, evidence
+from ordered
+where user_before is distinct from user_id

@@ -1,0 +1,85 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='touched',
+        meta={'touched': {'session_group': ['session_group']}},
+        indexes=[{'columns': ['session_group']}]
+    )
+}}
+
+with
+
+tellings as (
+    select * from {{ ref('int_llm_tellings') }}
+    where {{ where_touched('session_group') }}
+),
+
+pairs as (
+    select
+        browser.session_group,
+        browser.telling_key as browser_key,
+        server.telling_key as server_key,
+        row_number() over (
+            partition by browser.telling_key
+            order by abs(extract(epoch from browser.occurred_at - server.occurred_at)), server.telling_key
+        ) as server_rank,
+        row_number() over (
+            partition by server.telling_key
+            order by abs(extract(epoch from browser.occurred_at - server.occurred_at)), browser.telling_key
+        ) as browser_rank
+    from tellings as browser
+    inner join tellings as server
+        on browser.session_group = server.session_group
+        and server.told_by = 'server'
+        and (browser.stopped or (browser.model = server.model and browser.total_tokens = server.total_tokens))
+        and browser.occurred_at between server.occurred_at - interval '60 seconds'
+        and server.occurred_at + interval '60 seconds'
+    where browser.told_by = 'browser'
+),
+
+-- the same request told by the browser and by the server: mutual nearest neighbours
+matches as (
+    select browser_key, server_key from pairs
+    where server_rank = 1 and browser_rank = 1
+)
+
+select
+    told.session_group,
+    told.telling_key as request_key,
+    case
+        when browser.telling_key is not null then 'both' else told.told_by
+    end as told_by,
+    told.request_id,
+    told.message_id,
+    told.chat_id,
+    coalesce(told.app_id, browser.app_id) as app_id,
+    coalesce(told.user_id, browser.user_id) as user_id,
+    told.workspace_id,
+    told.project_id,
+    told.team_id,
+    told.feature_id,
+    told.plan,
+    told.model,
+    told.provider,
+    told.baseline_model,
+    told.status_code,
+    case when browser.stopped then 'stopped' else told.status end as status,
+    coalesce(browser.stopped, told.stopped, false) as stopped,
+    coalesce(told.regenerated, false) as regenerated,
+    told.was_routed,
+    told.router_confidence,
+    told.occurred_at,
+    told.input_tokens,
+    told.output_tokens,
+    coalesce(told.total_tokens, browser.total_tokens) as total_tokens,
+    told.cached_tokens,
+    told.cache_write_tokens,
+    told.reasoning_tokens,
+    told.latency_ms,
+    coalesce(told.cost_usd, browser.cost_usd) as reported_cost_usd,
+    told.rating,
+    told.feedback
+from tellings as told
+left join matches as matched on told.telling_key = matched.server_key
+left join tellings as browser on matched.browser_key = browser.telling_key
+where told.telling_key not in (select browser_key from matches)

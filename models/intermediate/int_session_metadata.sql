@@ -1,0 +1,99 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='touched',
+        meta={'touched': {'session_group': ['session_group', 'int_sessions.session_group']}},
+        indexes=[{'columns': ['session_group']}]
+    )
+}}
+
+with
+
+visits as ({{ visits_of_touched_groups() }}),
+
+merged as (
+    select * from {{ ref('int_merged_groups') }}
+    where {{ where_touched('session_group') }}
+),
+
+snapshots as (
+    select
+        {{ owner_group('sent') }} as session_group,
+        sent.batch_id,
+        sent.snapshot_number,
+        sent.started_at,
+        sent.seen_at,
+        sent.metadata
+    from {{ ref('int_batch_snapshots') }} as sent
+    left join merged on sent.session_group = merged.session_group
+    where {{ where_touched('sent.session_group') }}
+),
+
+batches as (
+    select * from {{ ref('int_batches') }}
+    where {{ where_touched('session_group') }}
+),
+
+-- a reload forgets the metadata its predecessor had
+inherited as (
+    select
+        child.session_group, child.batch_id, 0 as snapshot_number, child.started_at, child.seen_at, parent.metadata
+    from snapshots as child
+    inner join batches on child.batch_id = batches.batch_id
+    inner join snapshots as parent on batches.parent_batch_id = parent.batch_id
+    where child.snapshot_number = 1
+),
+
+browser_metadata as (
+    select visits.session_group, visits.session_key, 1 as rank, shown.seen_at, shown.snapshot_number, shown.metadata
+    from (select * from snapshots union all select * from inherited) as shown
+    inner join visits
+        on shown.session_group = visits.session_group
+        and shown.seen_at >= visits.shown_from and shown.seen_at < visits.shown_to
+),
+
+-- server rows add keys, they never override
+server_metadata as (
+    select
+        visits.session_group, visits.session_key, 0 as rank, told.occurred_at as seen_at, 0 as snapshot_number,
+        told.metadata
+    from (
+        select
+            {{ owner_group('server_rows') }} as session_group,
+            (server_rows.llm_interactions -> 0 ->> 'timestamp')::timestamptz as occurred_at,
+            server_rows.metadata
+        from {{ ref('stg_session_batches') }} as server_rows
+        left join merged on server_rows.session_group = merged.session_group
+        where server_rows.is_server_row and {{ where_touched('server_rows.session_group') }}
+    ) as told
+    {{ join_visits('told', 'occurred_at') }}
+),
+
+-- the last non-null value of each key
+latest as (
+    select distinct on (session_key, pair.key)
+        session_group, session_key, pair.key, pair.value
+    from (select * from browser_metadata union all select * from server_metadata) as told
+    cross join lateral jsonb_each(told.metadata) as pair
+    where pair.value <> 'null' and pair.value <> '""'
+    order by session_key, pair.key, rank desc, seen_at desc, snapshot_number desc, pair.value
+),
+
+merged_metadata as (
+    select session_key, jsonb_object_agg(key, value) as metadata
+    from latest
+    group by session_key
+)
+
+select
+    visits.session_group,
+    visits.session_key,
+    merged_metadata.metadata,
+    {{ metadata_value('workspace_id', 'workspaceId') }} as workspace_id,
+    {{ metadata_value('project_id', 'projectId') }} as project_id,
+    {{ metadata_value('team_id', 'teamId') }} as team_id,
+    {{ metadata_value('org_id', 'orgId') }} as org_id,
+    {{ metadata_value('plan', 'planType') }} as plan,
+    {{ metadata_value('experiment_variant', 'experimentVariant') }} as experiment_variant
+from visits
+inner join merged_metadata using (session_key)

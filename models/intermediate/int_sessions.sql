@@ -1,0 +1,40 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='touched',
+        meta={
+            'touched': {'session_group': ['session_group', 'linked:visitor_aliases.anonymous_id']},
+            'emits': ['session_group']
+        },
+        indexes=[{'columns': ['session_group', 'started_at'], 'unique': true}, {'columns': ['session_key']}],
+        post_hook="{{ touch_merged_groups('int_sessions.session_group') }}"
+    )
+}}
+
+with
+
+visits as (
+    select * from {{ ref('int_visits') }}
+    where {{ where_touched('session_group') }}
+),
+
+aliases as (
+    select * from {{ ref('visitor_aliases') }}
+)
+
+select
+    visits.session_group,
+    visits.session_key,
+    visits.started_at,
+    visits.ended_at,
+    visits.app_id,
+    coalesce(visits.user_id, aliases.user_id) as user_id,
+    visits.anonymous_id,
+    {{ visitor_id('coalesce(visits.user_id, aliases.user_id)', 'visits.anonymous_id', 'visits.session_group') }}
+        as visitor_id
+from visits
+left join aliases
+    on visits.user_id is null
+    and visits.anonymous_id = aliases.anonymous_id
+    and visits.started_at >= coalesce(aliases.valid_from, '-infinity')
+    and visits.started_at < coalesce(aliases.valid_to, 'infinity')

@@ -1,0 +1,108 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='touched',
+        meta={'touched': {'session_group': ['session_group']}},
+        indexes=[{'columns': ['session_group']}]
+    )
+}}
+
+with
+
+merged as (
+    select * from {{ ref('int_merged_groups') }}
+    where {{ where_touched('session_group') }}
+),
+
+starts as (
+    select session_group, started_at, user_id, anonymous_id, app_id
+    from {{ ref('int_batch_snapshots') }}
+    where snapshot_number = 1 and {{ where_touched('session_group') }}
+),
+
+server_rows as (
+    select session_group, (entry.value ->> 'timestamp')::timestamptz as occurred_at, user_id, anonymous_id, app_id
+    from {{ ref('stg_session_batches') }}
+    cross join lateral jsonb_array_elements(llm_interactions) as entry
+    where is_server_row and {{ where_touched('session_group') }}
+),
+
+events as (
+    select session_group, occurred_at, user_id, anonymous_id, app_id
+    from {{ ref('stg_events') }}
+    where {{ where_touched('session_group') }}
+),
+
+requests as (
+    select session_group, occurred_at, user_id, anonymous_id, app_id
+    from {{ ref('stg_llm_requests') }}
+    where record_type = 'request' and {{ where_touched('session_group') }}
+),
+
+raw_activities as (
+    select * from starts
+    union all
+    select * from server_rows
+    union all
+    select * from events
+    union all
+    select * from requests
+),
+
+activities as (
+    select
+        {{ owner_group('raw_activities') }} as session_group,
+        raw_activities.started_at as at,
+        raw_activities.user_id,
+        raw_activities.anonymous_id,
+        raw_activities.app_id
+    from raw_activities
+    left join merged on raw_activities.session_group = merged.session_group
+    union all
+    select session_group, viewed_at, user_id, anonymous_id, app_id
+    from {{ ref('int_batch_pages') }}
+    where {{ where_touched('session_group') }}
+    union all
+    select session_group, occurred_at, user_id, anonymous_id, app_id
+    from {{ ref('int_batch_entries') }}
+    where {{ where_touched('session_group') }}
+    union all
+    select session_group, value::timestamptz, user_id, anonymous_id, app_id
+    from {{ ref('int_batch_values') }}
+    where kind = 'goal' and {{ where_touched('session_group') }}
+),
+
+gaps as (
+    select
+        *,
+        at - lag(at) over (partition by session_group order by at)
+        >= {{ var('session_gap_minutes') }} * interval '1 minute' as follows_gap
+    from activities
+),
+
+runs as (
+    select *, count(*) filter (where follows_gap) over (partition by session_group order by at) as run_number
+    from gaps
+),
+
+-- a run longer than the cap is cut at its start + k caps
+capped as (
+    select
+        *,
+        floor(
+            extract(epoch from at - min(at) over (partition by session_group, run_number))
+            / {{ var('session_cap_hours') * 3600 }}
+        ) as cap_number
+    from runs
+)
+
+select
+    session_group,
+    {{ session_key('session_group', 'min(at)') }} as session_key,
+    min(at) as started_at,
+    max(at) as ended_at,
+    (array_agg(user_id order by at desc, user_id) filter (where user_id is not null))[1] as user_id,
+    (array_agg(anonymous_id order by at, anonymous_id) filter (where anonymous_id is not null))[1] as anonymous_id,
+    coalesce((array_agg(app_id order by at, app_id) filter (where app_id is not null))[1], 'default') as app_id
+from capped
+group by session_group, run_number, cap_number

@@ -1,0 +1,114 @@
+{{
+    config(
+        meta={
+            'touched': {'session_group': ['session_group', 'int_sessions.session_group']},
+            'emits': ['view_date']
+        },
+        indexes=[{'columns': ['view_date', 'app_id']}, {'columns': ['session_key']}]
+    )
+}}
+
+with
+
+visits as (
+    select * from {{ ref('int_sessions') }}
+    where {{ where_touched('session_group') }}
+),
+
+paths as (
+    select * from {{ ref('int_batch_pages') }}
+    where {{ where_touched('session_group') }}
+),
+
+page_events as (
+    select * from {{ ref('fct_events') }}
+    where event_role = 'page_view' and page is not null and {{ where_touched('session_group') }}
+),
+
+loads as (
+    select session_group, batch_id, name as page, {{ to_number('value') }} as load_ms, seen_at
+    from {{ ref('int_batch_values') }}
+    where kind = 'load' and name like '/%' and {{ where_touched('session_group') }}
+),
+
+-- an observed load time belongs to the last view of its page before it was sent; 0 and 1 ms are artefacts
+measured as (
+    select distinct on (paths.batch_id, paths.path_position)
+        paths.batch_id,
+        paths.path_position,
+        loads.load_ms
+    from loads
+    cross join lateral (
+        select * from paths
+        where paths.batch_id = loads.batch_id and paths.page = loads.page and paths.viewed_at <= loads.seen_at
+        order by paths.viewed_at desc, paths.path_position desc
+        limit 1
+    ) as paths
+    where loads.load_ms > 1
+    order by paths.batch_id, paths.path_position, loads.seen_at desc, loads.load_ms
+),
+
+views as (
+    select
+        paths.session_group,
+        md5('path|' || paths.batch_id || '|' || paths.path_position)::uuid as page_view_id,
+        visits.session_key,
+        visits.visitor_id,
+        coalesce(paths.app_id, visits.app_id) as app_id,
+        paths.page,
+        paths.query_string,
+        paths.viewed_at,
+        paths.path_position,
+        measured.load_ms,
+        'path' as told_by
+    from paths
+    {{ join_visits('paths', 'viewed_at') }}
+    left join measured
+        on paths.batch_id = measured.batch_id and paths.path_position = measured.path_position
+    union all
+    -- a page event beside a path entry tells the same view
+    select
+        session_group,
+        md5('event|' || event_id)::uuid as page_view_id,
+        session_key,
+        visitor_id,
+        app_id,
+        page,
+        query_string,
+        occurred_at as viewed_at,
+        0 as path_position,
+        load_ms,
+        'event' as told_by
+    from page_events
+    where not exists (
+        select from paths
+        where paths.session_group = page_events.session_group
+            and paths.page = page_events.page
+            and paths.viewed_at between page_events.occurred_at - interval '10 seconds'
+            and page_events.occurred_at + interval '10 seconds'
+    )
+)
+
+select
+    -- ids
+    session_group,
+    page_view_id,
+    session_key,
+    visitor_id,
+    app_id,
+
+    -- what
+    page,
+    query_string,
+    told_by,
+    row_number() over in_session as view_number,
+
+    -- times
+    viewed_at,
+    {{ utc_date('viewed_at') }} as view_date,
+
+    -- measures
+    extract(epoch from lead(viewed_at) over in_session - viewed_at) as seconds_on_page,
+    load_ms
+from views
+window in_session as (partition by session_key order by viewed_at, path_position, page_view_id)

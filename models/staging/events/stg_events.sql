@@ -1,0 +1,61 @@
+with
+
+events as (
+    select * from {{ source('raw', 'events') }}
+    where load_id in {{ published_loads() }}
+)
+
+select
+    -- ids
+    session_group,
+    content_hash,
+    event_id,
+    app_id,
+    session_id,
+    anonymous_id,
+    user_id,
+    workspace_id,
+    project_id,
+    team_id,
+    org_id,
+    plan,
+
+    -- what
+    event_name,
+    event_category,
+    retention_class,
+
+    -- times
+    occurred_at,
+
+    -- where
+    page_url,
+    {{ url_path('page_url') }} as page,
+    {{ url_query('page_url') }} as query_string,
+    page_title,
+    referrer,
+    {{ url_host('referrer') }} as referrer_domain,
+    landing_page,
+    {{ url_path('landing_page') }} as landing_path,
+    coalesce(utm_source, {{ query_parameter('page_url', 'utm_source') }}) as utm_source,
+    coalesce(utm_medium, {{ query_parameter('page_url', 'utm_medium') }}) as utm_medium,
+    coalesce(utm_campaign, {{ query_parameter('page_url', 'utm_campaign') }}) as utm_campaign,
+
+    -- client
+    coalesce(device_type, {{ device_type_of('user_agent') }}) as device_type,
+    browser_name,
+    os_name,
+    screen_width,
+    screen_height,
+    country_code,
+    city,
+
+    -- measures
+    is_conversion,
+    revenue,
+    currency,
+    properties
+from events
+where
+    occurred_at >= (select ops.horizon())
+    and occurred_at <= received_at + interval '24 hours'

@@ -1,0 +1,63 @@
+with
+
+requests as (
+    select * from {{ source('raw', 'llm_requests') }}
+    where load_id in {{ published_loads() }}
+)
+
+select
+    -- ids
+    session_group,
+    content_hash,
+    record_type,
+    request_id,
+    message_id,
+    chat_id,
+    app_id,
+    session_id,
+    anonymous_id,
+    user_id,
+    workspace_id,
+    project_id,
+    team_id,
+    org_id,
+    plan,
+    feature_id,
+
+    -- what
+    model,
+    provider,
+    baseline_model,
+    status_code,
+    coalesce(
+        status,
+        case
+            when error_message is not null or status_code >= 400 then 'error'
+            when stopped or finish_reason = 'stopped' then 'stopped'
+            else 'success'
+        end
+    ) as status,
+    finish_reason,
+    stopped,
+    regenerated,
+    was_routed,
+    router_confidence,
+
+    -- times
+    occurred_at,
+
+    -- measures
+    input_tokens,
+    output_tokens,
+    coalesce(total_tokens, input_tokens + output_tokens, input_tokens, output_tokens) as total_tokens,
+    cached_tokens,
+    cache_write_tokens,
+    reasoning_tokens,
+    latency_ms,
+    cost_usd,
+    rating,
+    feedback
+from requests
+where
+    occurred_at >= (select ops.horizon())
+    and occurred_at <= received_at + interval '24 hours'

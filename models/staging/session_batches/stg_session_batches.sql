@@ -1,0 +1,41 @@
+with
+
+snapshots as (
+    select * from {{ source('raw', 'session_batches') }}
+    where load_id in {{ published_loads() }}
+)
+
+select
+    -- ids
+    session_group,
+    content_hash,
+    session_id,
+    batch_id,
+    batch_seq,
+    user_id,
+    anonymous_id,
+    app_id,
+    -- a browser's snapshot has a page at least; a server's row holds LLM interactions and nothing else
+    (cardinality(path_sequence) = 0 and jsonb_array_length(llm_interactions) > 0) as is_server_row,
+    -- only a flush says when it ended; a page-hide beacon does not
+    (ended_at is not null) as is_flush,
+
+    -- times
+    started_at,
+    ended_at,
+    received_at,
+
+    -- what happened
+    path_sequence,
+    path_timings,
+    interaction_summary,
+    goal_events,
+    feature_interactions,
+    page_load_times,
+    error_events,
+    llm_interactions,
+    metadata
+from snapshots
+where
+    coalesce(started_at, received_at) >= (select ops.horizon())
+    and coalesce(started_at, received_at) <= received_at + interval '24 hours'

@@ -1,0 +1,90 @@
+"""`python -m orchestration`: what the Makefile calls."""
+
+import json
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ingest.connection import connect, resolve
+from ingest.errors import TidemarkError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def orchestration() -> None:
+    """Bring the marts up to date, and see how far they are."""
+
+
+@orchestration.command()
+@click.option("--target", default="prod", show_default=True, help="prod, or dev: your own schemas beside production.")
+@click.option("--database", help="Database on the embedded server.")
+@click.option("--inbox/--no-inbox", default=True, show_default=True, help="First load what lies in the inbox.")
+@click.option("--quiet", is_flag=True, help="Print only failures and the outcome.")
+def refresh(target: str, database: str | None, inbox: bool, quiet: bool) -> None:
+    """Load the inbox, then build every model to the last load and test it."""
+    from ingest.inbox import inbox_folder, ingest_inbox
+
+    from ingest.migrate import migrate
+    from orchestration.refresh import refresh as run_refresh
+
+    server = resolve(database)
+    with connect(server, autocommit=True) as connection:
+        migrate(connection)
+        if inbox and target == "prod":
+            for result in ingest_inbox(connection, inbox_folder()):
+                click.echo(f"{result.status}: {result.file} ({result.loaded} rows, {result.rejected} rejected)")
+    run = run_refresh(server, target, quiet=quiet)
+    click.echo(
+        f"Refresh {run.refresh_id} of {run.target}: loads up to {run.to_seq}, as of {run.as_of:%Y-%m-%d %H:%M} UTC, "
+        f"{run.touched_groups} session groups touched, {len(run.rebuilt)} models built whole, "
+        f"{len(run.tests_failed)} tests failed."
+    )
+    if run.tests_failed:
+        click.echo(f"Failed tests: {', '.join(run.tests_failed)}", err=True)
+        sys.exit(1)
+
+
+@orchestration.command()
+@click.option("--database", help="Database on the embedded server.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(database: str | None, as_json: bool) -> None:
+    """Lag, mark, lock, last refreshes, and why one is stuck."""
+    from orchestration.status import status as read_status
+
+    with connect(resolve(database, reading=True), autocommit=True) as connection:
+        found = read_status(connection)
+    if as_json:
+        click.echo(json.dumps(found, default=str))
+        return
+    console = Console()
+    for title, rows in (
+        ("Marks", found["marks"]),
+        ("Last refreshes", found["refreshes"]),
+        ("Waiting", found["waiting"]),
+    ):
+        if not rows:
+            continue
+        table = Table(title=title, title_justify="left")
+        for name in rows[0]:
+            table.add_column(name.replace("_", " "))
+        for row in rows:
+            table.add_row(*["" if value is None else _short(value) for value in row.values()])
+        console.print(table)
+
+
+def _short(value: object) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S}" if hasattr(value, "strftime") else str(value)
+
+
+def main() -> None:
+    """Run the command line; a `TidemarkError` becomes one line on standard error and status 2."""
+    try:
+        orchestration(prog_name="python -m orchestration")
+    except TidemarkError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

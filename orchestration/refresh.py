@@ -1,0 +1,257 @@
+"""The refresh: lock, bounds, work list, dbt, mark. `make refresh` and the Dagster job both run this."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from ingest.connection import Server, connect
+from ingest.errors import TidemarkError
+from orchestration import model_state, work_list
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+TARGETS = ("prod", "dev")
+
+
+@dataclass
+class Refresh:
+    """A refresh under way. `models_failed` and `tests_failed` are set by whoever runs dbt."""
+
+    refresh_id: int
+    target: str
+    from_seq: int
+    to_seq: int
+    as_of: datetime
+    touched_groups: int
+    rebuilt: list[str]
+    models_failed: list[str] = field(default_factory=list)
+    tests_failed: list[str] = field(default_factory=list)
+
+    def environment(self, server: Server) -> dict[str, str]:
+        """What dbt must find in its environment: the server, and that it runs for this refresh."""
+        return server.environment() | {"TIDEMARK_REFRESH_ID": str(self.refresh_id)}
+
+
+def mark_name(target: str, server: Server) -> str:
+    """The name under which a dbt target keeps its mark: `prod`, or the schema prefix of a dev target.
+
+    Raises:
+        TidemarkError: an unknown target.
+    """
+    if target not in TARGETS:
+        raise TidemarkError(f"There is no target {target!r}: the targets are {', '.join(TARGETS)}.")
+    return (
+        "prod" if target == "prod" else f"dev_{server.parameters.get('user') or os.environ.get('PGUSER', 'postgres')}"
+    )
+
+
+def dbt_arguments(target: str) -> list[str]:
+    """The options every dbt call of the project carries."""
+    folder = str(PROJECT_FOLDER)
+    return ["--target", target, "--project-dir", folder, "--profiles-dir", folder]
+
+
+@contextmanager
+def refreshing(server: Server, target: str, manifest: Mapping[str, Any]) -> Iterator[Refresh]:
+    """Hold the target's refresh lock, write bounds and work list, and move the mark when the body succeeded.
+
+    The body runs dbt and fills `models_failed` and `tests_failed`; the mark moves when it ends without an
+    exception and with no failed model. Whatever happens, the work list stays until the mark moves, so the next
+    refresh takes up what this one left.
+
+    Raises:
+        TidemarkError: another refresh of the target runs, or the schema is not there.
+    """
+    mark = mark_name(target, server)
+    with connect(server, autocommit=True, application_name=f"tidemark refresh {mark}") as connection:
+        _take_lock(connection, mark)
+        refresh = _begin(connection, mark, manifest)
+        try:
+            yield refresh
+        except BaseException as error:
+            _fail(connection, refresh, f"{type(error).__name__}: {error}")
+            raise
+        if refresh.models_failed:
+            _fail(connection, refresh, f"failed: {', '.join(refresh.models_failed)}")
+        else:
+            _complete(connection, refresh, manifest)
+
+
+def set_phase(server: Server, refresh: Refresh, phase: str) -> None:
+    """Say in `ops.refreshes` what the refresh does now."""
+    with connect(server, autocommit=True) as connection:
+        connection.execute("update ops.refreshes set phase = %s where refresh_id = %s", [phase, refresh.refresh_id])
+
+
+def _take_lock(connection: psycopg.Connection, mark: str) -> None:
+    try:
+        held = connection.execute(
+            "select pg_try_advisory_lock(hashtext('tidemark.refresh'), hashtext(%s))", [mark]
+        ).fetchone()[0]
+        if held:
+            return
+        holder = connection.execute(
+            "select host, pid, started_at from ops.refreshes where target = %s order by refresh_id desc limit 1",
+            [mark],
+        ).fetchone()
+    except psycopg.errors.UndefinedTable as error:
+        raise _not_migrated() from error
+    who = f" (process {holder[1]} on {holder[0]}, since {holder[2]:%Y-%m-%d %H:%M:%S %Z})" if holder else ""
+    raise TidemarkError(f"Another refresh of {mark} is running{who}: wait for it, or look at `make status`.")
+
+
+def _not_migrated() -> TidemarkError:
+    return TidemarkError("The schema ops is not there yet: run `python -m ingest migrate` first.")
+
+
+def _begin(connection: psycopg.Connection, mark: str, manifest: Mapping[str, Any]) -> Refresh:
+    try:
+        with connection.transaction():
+            connection.execute("insert into ops.bounds (target) values (%s) on conflict do nothing", [mark])
+            from_seq = connection.execute(
+                "select completed_seq from ops.bounds where target = %s for update", [mark]
+            ).fetchone()[0]
+            to_seq = connection.execute("select coalesce(max(published_seq), 0) from raw.loads").fetchone()[0]
+            as_of = connection.execute(
+                "select coalesce(nullif(%s, '')::timestamptz, ops.clock())",
+                [os.environ.get("TIDEMARK_AS_OF", "")],
+            ).fetchone()[0]
+            refresh_id = connection.execute(
+                """
+                insert into ops.refreshes (target, from_seq, to_seq, as_of, phase, host, pid, backend_pid)
+                values (%s, %s, %s, %s, 'work list', %s, %s, pg_backend_pid())
+                returning refresh_id
+                """,
+                [mark, from_seq, to_seq, as_of, socket.gethostname(), os.getpid()],
+            ).fetchone()[0]
+            rebuilt = _list_rebuilds(connection, mark, from_seq, manifest)
+            connection.execute("update ops.bounds set to_seq = %s, as_of = %s where target = %s", [to_seq, as_of, mark])
+        with connection.transaction():
+            work_list.link_groups(connection, to_seq)
+            everything = len(rebuilt) == len(model_state.incremental_models(manifest))
+            touched = 0 if everything else work_list.touch_groups(connection, mark, from_seq, to_seq)
+            connection.execute(
+                "update ops.refreshes set phase = 'models', touched = %s, rebuilt = %s where refresh_id = %s",
+                [touched, rebuilt, refresh_id],
+            )
+        connection.execute("analyze ops.touched")
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise _not_migrated() from error
+    return Refresh(refresh_id, mark, from_seq, to_seq, as_of, touched, rebuilt)
+
+
+def _list_rebuilds(connection: psycopg.Connection, mark: str, from_seq: int, manifest: Mapping[str, Any]) -> list[str]:
+    wanted = _checksums(manifest)
+    built = dict(connection.execute("select model, checksum from ops.model_state where target = %s", [mark]).fetchall())
+    pending = {
+        model for (model,) in connection.execute("select model from ops.rebuilds where target = %s", [mark]).fetchall()
+    }
+    # Before the first mark nothing can be trusted: what a broken first refresh left is built anew.
+    changed = {name for name, checksum in wanted.items() if not from_seq or built.get(name) != checksum}
+    rebuilt = sorted(model_state.with_descendants(manifest, changed | (pending & wanted.keys())))
+    connection.execute("delete from ops.rebuilds where target = %s", [mark])
+    connection.cursor().executemany("insert into ops.rebuilds values (%s, %s)", [(mark, model) for model in rebuilt])
+    return rebuilt
+
+
+def _checksums(manifest: Mapping[str, Any]) -> dict[str, str]:
+    variables = manifest.get("metadata", {}).get("vars") or project_variables()
+    return model_state.checksums(manifest, variables)
+
+
+def project_variables() -> dict[str, Any]:
+    """The `vars` of dbt_project.yml."""
+    import yaml
+
+    return yaml.safe_load((PROJECT_FOLDER / "dbt_project.yml").read_text(encoding="utf-8")).get("vars", {})
+
+
+def _complete(connection: psycopg.Connection, refresh: Refresh, manifest: Mapping[str, Any]) -> None:
+    with connection.transaction():
+        connection.execute("delete from ops.touched where target = %s", [refresh.target])
+        connection.execute("delete from ops.rebuilds where target = %s", [refresh.target])
+        connection.execute(
+            "update ops.bounds set completed_seq = %s, to_seq = %s where target = %s",
+            [refresh.to_seq, refresh.to_seq, refresh.target],
+        )
+        connection.cursor().executemany(
+            """
+            insert into ops.model_state (target, model, checksum) values (%s, %s, %s)
+            on conflict (target, model) do update
+            set checksum = excluded.checksum, built_at = excluded.built_at
+            where model_state.checksum <> excluded.checksum
+            """,
+            [(refresh.target, name, checksum) for name, checksum in _checksums(manifest).items()],
+        )
+        connection.execute(
+            """
+            update ops.refreshes set phase = 'complete', completed_at = clock_timestamp(), tests_failed = %s
+            where refresh_id = %s
+            """,
+            [len(refresh.tests_failed), refresh.refresh_id],
+        )
+
+
+def _fail(connection: psycopg.Connection, refresh: Refresh, error: str) -> None:
+    if connection.closed:
+        return
+    # If the server went away the refresh stays without an end; status tells that from the free lock.
+    with suppress(psycopg.Error):
+        connection.execute(
+            "update ops.refreshes set failed_at = clock_timestamp(), error = %s where refresh_id = %s",
+            [error[:2000], refresh.refresh_id],
+        )
+
+
+def refresh(server: Server, target: str = "prod", *, quiet: bool = False) -> Refresh:
+    """Bring a target's marts up to every load committed so far; returns what was done.
+
+    dbt runs in this process: models first, then tests.
+
+    Raises:
+        TidemarkError: the refresh is refused, the project does not parse, or a model failed.
+    """
+    from dbt.cli.main import dbtRunner
+
+    os.environ.update(server.environment())
+    options = [*dbt_arguments(target), *(["--quiet"] if quiet else [])]
+    parsed = dbtRunner().invoke(["parse", *options])
+    if not parsed.success:
+        raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
+    manifest = json.loads((PROJECT_FOLDER / "target" / "manifest.json").read_text(encoding="utf-8"))
+    runner = dbtRunner(manifest=parsed.result)
+    with refreshing(server, target, manifest) as run:
+        os.environ["TIDEMARK_REFRESH_ID"] = str(run.refresh_id)
+        try:
+            excluded = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+            run.models_failed = _failures(runner.invoke(["build", *excluded, *options]))
+            if not run.models_failed:
+                set_phase(server, run, "tests")
+                run.tests_failed = _failures(runner.invoke(["test", "--exclude-resource-type", "unit_test", *options]))
+        finally:
+            del os.environ["TIDEMARK_REFRESH_ID"]
+    if run.models_failed:
+        raise TidemarkError(
+            f"{len(run.models_failed)} models failed ({', '.join(run.models_failed[:5])}): "
+            "mend what dbt says above and refresh again; the work list is kept."
+        )
+    return run
+
+
+def _failures(invocation: Any) -> list[str]:
+    if invocation.exception is not None:
+        raise TidemarkError(f"dbt stopped: {invocation.exception}")
+    return [
+        result.node.name
+        for result in invocation.result
+        if str(result.status) in ("error", "fail", "runtime error", "skipped", "partial success")
+    ]

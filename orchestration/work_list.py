@@ -1,0 +1,89 @@
+"""What the new loads touch: the session groups whose rows the incremental models must replace.
+
+Days, visitors and workspaces follow from those: each mart writes the keys its changed rows carry, old and new,
+to `ops.touched` in the transaction that changes them (macro `get_incremental_touched_sql`).
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+LINKS = """
+with new_loads as (
+    select load_id from raw.loads
+    where published_seq > %(linked)s and published_seq <= %(to_seq)s
+)
+insert into ops.group_links (kind, key, session_group)
+select 'batch', batch_id::text, session_group
+from raw.session_batches where load_id in (select load_id from new_loads)
+union
+select 'request', request_id, session_group
+from raw.llm_requests where request_id is not null and load_id in (select load_id from new_loads)
+union
+select 'message', message_id, session_group
+from raw.llm_requests where message_id is not null and load_id in (select load_id from new_loads)
+union
+select 'anonymous', anonymous_id, session_group
+from raw.session_batches where anonymous_id is not null and load_id in (select load_id from new_loads)
+union
+select 'anonymous', anonymous_id, session_group
+from raw.events where anonymous_id is not null and load_id in (select load_id from new_loads)
+union
+select 'anonymous', anonymous_id, session_group
+from raw.llm_requests where anonymous_id is not null and load_id in (select load_id from new_loads)
+on conflict do nothing
+"""
+
+NEW_GROUPS = """
+with new_loads as (
+    select load_id from raw.loads
+    where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
+)
+insert into ops.touched (target, kind, key)
+select %(target)s, 'session_group', session_group
+from raw.session_batches where load_id in (select load_id from new_loads)
+union
+select %(target)s, 'session_group', session_group
+from raw.events where load_id in (select load_id from new_loads)
+union
+select %(target)s, 'session_group', session_group
+from raw.llm_requests where load_id in (select load_id from new_loads)
+"""
+
+# A batch that changed its session id, or a rating that names a request, bears on another group's rows.
+LINKED_GROUPS = """
+insert into ops.touched (target, kind, key)
+select distinct %(target)s, 'session_group', theirs.session_group
+from ops.touched as work
+inner join ops.group_links as ours on work.key = ours.session_group and ours.kind <> 'anonymous'
+inner join ops.group_links as theirs on ours.kind = theirs.kind and ours.key = theirs.key
+where work.target = %(target)s and work.kind = 'session_group'
+    and not exists (
+        select from ops.touched as seen
+        where seen.target = %(target)s and seen.kind = 'session_group' and seen.key = theirs.session_group
+    )
+"""
+
+
+def link_groups(connection: psycopg.Connection, to_seq: int) -> None:
+    """Bring `ops.group_links` up to the load `to_seq`; two at once wait for each other."""
+    row = connection.execute("select published_seq from ops.linked_seq for update").fetchone()
+    linked = row[0]
+    if linked >= to_seq:
+        return
+    connection.execute(LINKS, {"linked": linked, "to_seq": to_seq})
+    connection.execute("update ops.linked_seq set published_seq = %s", [to_seq])
+
+
+def touch_groups(connection: psycopg.Connection, target: str, from_seq: int, to_seq: int) -> int:
+    """Add to the work list of `target` what the loads after `from_seq` up to `to_seq` touch.
+
+    Returns how many session groups the list now names.
+    """
+    connection.execute(NEW_GROUPS, {"target": target, "from_seq": from_seq, "to_seq": to_seq})
+    while connection.execute(LINKED_GROUPS, {"target": target}).rowcount:
+        pass
+    row = connection.execute(
+        "select count(distinct key) from ops.touched where target = %s and kind = 'session_group'", [target]
+    ).fetchone()
+    return row[0]
