@@ -8,7 +8,7 @@
         select work.key
         from ops.touched as work
         where work.target = '{{ target_mark() }}'
-            and work.kind in ({% for kind in kinds %}'{{ kind }}'{{ ', ' if not loop.last }}{% endfor %})
+            and work.kind in ({% for kind in kinds if not kind.startswith('linked:') %}'{{ kind }}'{{ ', ' if not loop.last }}{% endfor %})
         {%- for kind in kinds if kind.startswith('linked:') %}
         union
         -- the groups that mention a touched anonymous id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -227,7 +226,7 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False) -> Ref
     parsed = dbtRunner().invoke(["parse", *options])
     if not parsed.success:
         raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
-    manifest = json.loads((PROJECT_FOLDER / "target" / "manifest.json").read_text(encoding="utf-8"))
+    manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
     runner = dbtRunner(manifest=parsed.result)
     with refreshing(server, target, manifest) as run:
         os.environ["TIDEMARK_REFRESH_ID"] = str(run.refresh_id)

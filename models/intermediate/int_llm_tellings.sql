@@ -58,15 +58,15 @@ select
     {{ owner_group('server_rows') }} as session_group,
     md5('row|' || content_hash || '|' || place)::uuid as telling_key,
     'server' as told_by,
-    coalesce(entry ->> 'request_id', entry ->> 'requestId') as request_id,
-    coalesce(entry ->> 'message_id', entry ->> 'messageId') as message_id,
-    coalesce(entry ->> 'chat_id', entry ->> 'chatId') as chat_id,
+    entry ->> 'request_id' as request_id,
+    entry ->> 'message_id' as message_id,
+    entry ->> 'chat_id' as chat_id,
     app_id, server_rows.user_id, null, null, null, null, null,
     entry ->> 'model' as model,
     null, null,
-    {{ to_number("coalesce(entry ->> 'status_code', entry ->> 'statusCode')") }}::integer as status_code,
+    {{ to_number("entry ->> 'status_code'") }}::integer as status_code,
     case
-        when {{ to_number("coalesce(entry ->> 'status_code', entry ->> 'statusCode')") }} >= 400 then 'error'
+        when {{ to_number("entry ->> 'status_code'") }} >= 400 then 'error'
         else 'success'
     end as status,
     null::boolean, null::boolean, null::boolean, null::numeric,

@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('int_merged_groups') }}
 {{
     config(
         materialized='incremental',

@@ -19,7 +19,7 @@ measurements as (
     from {{ ref('fct_sessions') }}
     where {{ where_touched('session_date') }}
     union all
-    select 'session_error' as source, app_id, started_at as measured_at, error_count as amount
+    select 'session_with_error' as source, app_id, started_at as measured_at, 1 as amount
     from {{ ref('fct_sessions') }}
     where error_count > 0 and {{ where_touched('session_date') }}
     union all

@@ -39,7 +39,7 @@ daily as (
         sum(widget_loaded_count)::bigint as widget_loads,
         sum(widget_opened_count)::bigint as widget_opens,
         round(100.0 * count(*) filter (where had_conversation) / count(*), 2) as conversion_rate,
-        round(sum(mean_response_ms * response_count) / nullif(sum(response_count), 0))::bigint as avg_response_time_ms,
+        round(sum(response_ms) / nullif(sum(response_count), 0))::bigint as avg_response_time_ms,
         sum(error_count)::bigint as error_count,
         sum(pages_visited)::bigint as page_views,
         sum(goal_count)::bigint as goals,

@@ -1,0 +1,300 @@
+"""Loading files into raw: one transaction per file, so a file is wholly in or wholly out.
+
+The ledger row in raw.loads comes first. It is unique per stream and checksum, so a second copy of the file,
+loaded at the same time, waits there and then finds everything loaded. Rows and rejects follow by COPY. Last,
+under a lock of its own, the load takes its `published_seq`, which therefore grows in the order of commits.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import psycopg
+from psycopg import errors, sql
+
+from ingest.errors import TidemarkError
+from ingest.sources import BrokenFileError, checksum, find_files, records, stream_of, unknown_stream
+from ingest.streams.lines import LARGEST_RECORD, mend
+from ingest.streams.record import SEPARATOR, Refused, Stream
+from ingest.streams.registry import LATER, NAMES, READ
+
+LOADED, ALREADY_LOADED, LEFT_ALONE, FAILED = "loaded", "already loaded", "left alone", "failed"
+# Rows sent to the server at a time.
+BATCH_ROWS = 200
+REJECTS_IN_MEMORY = 4 * 1024 * 1024
+COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+BEGIN_LOAD = """
+    insert into raw.loads (stream, file, checksum, copy_number, bytes, loaded_by)
+    select %(stream)s, %(file)s, %(checksum)s,
+        case when %(force)s then coalesce((
+            select max(copy_number) + 1 from raw.loads where stream = %(stream)s and checksum = %(checksum)s
+        ), 0) else 0 end,
+        %(bytes)s, coalesce(%(loaded_by)s, current_user)
+    on conflict (stream, checksum, copy_number) do nothing
+    returning load_id, started_at::text
+"""
+EARLIER_LOAD = """
+    select load_id, published_seq from raw.loads
+    where stream = %(stream)s and checksum = %(checksum)s order by copy_number limit 1
+"""
+COUNT_LOAD = """
+    update raw.loads set records = %(records)s, loaded = %(loaded)s, rejected = %(rejected)s,
+        mended = %(mended)s, finished_at = clock_timestamp(), seconds = round(%(seconds)s::numeric, 3)
+    where load_id = %(load_id)s
+"""
+PUBLISH_LOCK = "select pg_advisory_xact_lock(hashtext('tidemark.publish'))"
+PUBLISH = """
+    update raw.loads set published_seq = nextval('raw.published_seq') where load_id = %s returning published_seq
+"""
+COPY_REJECTS = """
+    copy raw.rejects (load_id, stream, file, received_at, line_number, element, reason, field, record)
+    from stdin with (format text, null '')
+"""
+
+
+def load_paths(
+    connection: psycopg.Connection,
+    paths: Iterable[str | Path],
+    *,
+    stream: str | None = None,
+    app: str | None = None,
+    force: bool = False,
+    progress: Callable[[Path, int], None] | None = None,
+    loaded_by: str | None = None,
+    report: Callable[["LoadResult"], None] | None = None,
+) -> list["LoadResult"]:
+    """Loads files, folders and glob patterns, one transaction per file; `report` hears of each file at once.
+
+    A file that cannot be loaded gives a result with status `failed` and its `error`, and the others still
+    load. In folders, `.json` files whose names tell no stream are taken for something else and left alone.
+    """
+    results = []
+    for found in find_files(paths):
+        path = found.path
+        try:
+            if found.in_folder and not stream and path.suffix == ".json" and stream_of(path) is None:
+                result = LoadResult(shown_path(path), "", LEFT_ALONE, note="its name tells no stream")
+            else:
+                result = load_file(
+                    connection,
+                    path,
+                    stream=stream,
+                    app=app,
+                    force=force,
+                    progress=(lambda size, path=path: progress(path, size)) if progress else None,
+                    loaded_by=loaded_by,
+                )
+        except TidemarkError as error:
+            if connection.closed:
+                raise
+            result = LoadResult(shown_path(path), stream or "", FAILED, error=str(error))
+        results.append(result)
+        if report:
+            report(result)
+    return results
+
+
+def load_file(
+    connection: psycopg.Connection,
+    path: str | Path,
+    *,
+    stream: str | None = None,
+    app: str | None = None,
+    force: bool = False,
+    progress: Callable[[int], None] | None = None,
+    loaded_by: str | None = None,
+) -> "LoadResult":
+    """Loads one file in a transaction of its own; the connection must not be in one.
+
+    `stream` and `app` say what the file and its records do not; `force` loads the same bytes again.
+    `progress` is called with bytes read; each byte is read twice, for the checksum and for the records.
+    TidemarkError, and nothing of the file loaded, when the file is broken, changes meanwhile, or the
+    warehouse cannot take it.
+    """
+    path = Path(path)
+    if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        raise ValueError("load_file needs a connection that is not in a transaction")
+    stream = stream or stream_of(path)
+    if stream is None:
+        raise unknown_stream(path)
+    if stream in LATER:
+        note = f"nothing reads the stream {stream} yet"
+        return LoadResult(shown_path(path), stream, LEFT_ALONE, note=note)
+    if stream not in READ:
+        raise TidemarkError(f"unknown stream {stream!r}; the streams are {', '.join(NAMES)}")
+    started = time.monotonic()
+    digest, size = checksum(path, progress)
+    result = LoadResult(shown_path(path), stream, LOADED, bytes=size, checksum=digest)
+    decoder = READ[stream](app)
+    try:
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.execute("set transaction isolation level read committed")
+            if not begin(cursor, result, force, loaded_by):
+                return result
+            result.copy(cursor, decoder, path, progress)
+            result.seconds = round(time.monotonic() - started, 3)
+            cursor.execute(COUNT_LOAD, asdict(result))
+            # The lock and the number are two statements: a number taken in the statement that waits
+            # could be older than one already committed.
+            cursor.execute(PUBLISH_LOCK)
+            result.published_seq = cursor.execute(PUBLISH, [result.load_id]).fetchone()[0]
+    except psycopg.Error as error:
+        raise database_error(path, error) from None
+    return result
+
+
+def begin(cursor: psycopg.Cursor, result: "LoadResult", force: bool, loaded_by: str | None) -> bool:
+    """Writes the ledger row; False, with the earlier load in `result`, when these bytes are loaded already."""
+    values = {**asdict(result), "force": force, "loaded_by": loaded_by}
+    while True:
+        row = cursor.execute(BEGIN_LOAD, values).fetchone()
+        if row:
+            result.load_id, result.received_at = row
+            return True
+        earlier = cursor.execute(EARLIER_LOAD, values).fetchone()
+        if earlier and not force:
+            result.status = ALREADY_LOADED
+            result.load_id, result.published_seq = earlier
+            return False
+
+
+def database_error(path: Path, error: psycopg.Error) -> TidemarkError:
+    """One line for what the server said."""
+    said = (error.diag.message_primary or str(error)).strip().splitlines()
+    reason = said[0] if said else type(error).__name__
+    if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName | errors.UndefinedColumn):
+        return TidemarkError(f"the warehouse is not set up ({reason}): run `python -m ingest migrate` first")
+    if isinstance(error, errors.InsufficientPrivilege):
+        return TidemarkError(f"{reason}: connect as the owner of the schema raw or grant that role its rights")
+    if isinstance(error, errors.DiskFull):
+        return TidemarkError(f"{shown_path(path)}: nothing of it is loaded, the server's disk is full: make room")
+    if isinstance(error, psycopg.DataError | errors.ProgramLimitExceeded):
+        return BrokenFileError(f"{shown_path(path)}: nothing of it is loaded, PostgreSQL refuses a row: {reason}")
+    return TidemarkError(f"{shown_path(path)}: nothing of it is loaded, PostgreSQL says: {reason}; try again")
+
+
+def shown_path(path: Path) -> str:
+    """A path as PostgreSQL can store it, whatever bytes are in it."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def as_copy(rows: list[str]) -> str:
+    """Rows of columns joined by `SEPARATOR` as COPY's text format."""
+    joined = "\n".join(rows)
+    plain = joined.count("\n") < len(rows) and not ("\\" in joined or "\t" in joined or "\r" in joined)
+    if not plain:
+        joined = "\n".join([row.translate(COPY_ESCAPES) for row in rows])
+    return joined.replace(SEPARATOR, "\t") + "\n" if rows else ""
+
+
+@dataclass
+class LoadResult:
+    """What became of one file. `status`: loaded, already loaded, left alone (`note` says why), failed
+    (`error` says why). Counts are records: lines, array elements, the events of a POST body, and elements
+    refused by themselves; `records` = `loaded` + `rejected`. `mended` of them had characters replaced."""
+
+    file: str
+    stream: str
+    status: str
+    load_id: int | None = None
+    records: int = 0
+    loaded: int = 0
+    rejected: int = 0
+    mended: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    published_seq: int | None = None
+    checksum: str | None = None
+    received_at: str | None = None
+    note: str | None = None
+    error: str | None = None
+
+    def copy(
+        self,
+        cursor: psycopg.Cursor,
+        decoder: Stream,
+        path: Path,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        """Streams a file's rows into raw, then its rejects, counting both."""
+        columns = ["load_id", "received_at", "line_number", *(["element"] if decoder.has_element else [])]
+        statement = sql.SQL("copy {} ({}) from stdin with (format text, null '')").format(
+            sql.Identifier("raw", decoder.name),
+            sql.SQL(", ").join(map(sql.Identifier, (*columns, *decoder.columns))),
+        )
+        # One COPY at a time: rejects wait in a file that is only on disk when they are many.
+        with tempfile.SpooledTemporaryFile(REJECTS_IN_MEMORY) as rejects:
+            with cursor.copy(statement) as copy:
+                self.copy_rows(copy, decoder, path, progress, rejects)
+            if self.rejected:
+                rejects.seek(0)
+                with cursor.copy(COPY_REJECTS) as copy:
+                    while chunk := rejects.read(1024 * 1024):
+                        copy.write(chunk)
+
+    def copy_rows(
+        self,
+        copy: psycopg.Copy,
+        decoder: Stream,
+        path: Path,
+        progress: Callable[[int], None] | None,
+        rejects: BinaryIO,
+    ) -> None:
+        """The rows of a file to the server, its rejects to `rejects`."""
+        head = f"{self.load_id}{SEPARATOR}{self.received_at}{SEPARATOR}"
+        has_element = decoder.has_element
+        decode = decoder.decode
+        waiting: list[str] = []
+        for record in records(path, self.checksum, progress):
+            if record.overlong:
+                self.records += 1
+                reason = (
+                    f"is {record.overlong} bytes long, more than {LARGEST_RECORD};"
+                    f" the first {len(record.content)} are kept"
+                )
+                self.reject(rejects, record.number, Refused(0, reason, None, record.content))
+                continue
+            content = mend(record.content)
+            decoded = decode(content)
+            self.records += decoded.records
+            if decoded.rows:
+                self.loaded += len(decoded.rows)
+                if content is not record.content:
+                    self.mended += 1
+                for element, columns in decoded.rows:
+                    place = f"{record.number}{SEPARATOR}{element}" if has_element else str(record.number)
+                    waiting.append(f"{head}{place}{SEPARATOR}{columns}")
+                if len(waiting) >= BATCH_ROWS:
+                    copy.write(as_copy(waiting))
+                    waiting.clear()
+            for refusal in decoded.refused:
+                # What is kept is what was sent, not what mending made of it.
+                original = record.content if refusal.record is content else refusal.record
+                self.reject(rejects, record.number, refusal._replace(record=original))
+        copy.write(as_copy(waiting))
+
+    def reject(self, rejects: BinaryIO, number: int, refusal: Refused) -> None:
+        """Adds one refused record to the rejects."""
+        self.rejected += 1
+        columns = (
+            str(self.load_id),
+            self.stream,
+            self.file,
+            self.received_at,
+            str(number),
+            str(refusal.element),
+            refusal.reason,
+            refusal.field or "",
+            "\\x" + refusal.record.hex(),
+        )
+        rejects.write(as_copy([SEPARATOR.join(columns)]).encode())
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as one JSON object: counts and times, and notes where there are any."""
+        told = asdict(self)
+        return {key: value for key, value in told.items() if value is not None or key not in ("note", "error")}

@@ -1,0 +1,356 @@
+"""Files: which ones are meant, which stream each holds, and the records in them, within bounded memory."""
+
+import gzip
+import hashlib
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from glob import glob, has_magic
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import zstandard
+
+from ingest.errors import TidemarkError
+from ingest.streams.lines import LARGEST_RECORD
+from ingest.streams.registry import NAMES, SYNONYMS
+
+SUFFIXES = (".ndjson", ".jsonl", ".json")
+COMPRESSIONS = (".gz", ".zst")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BLANKS = b" \t\r\n"
+# A JSON array or a pretty-printed document is read whole, up to this many bytes.
+LARGEST_DOCUMENT = 128 * 1024 * 1024
+# What is kept of a record that is too long.
+KEPT_OF_OVERLONG = 64 * 1024
+CHUNK = 1024 * 1024
+# zstd can blow a few bytes up to a block of 128 KiB: small bites keep what comes out at once small.
+ZSTD_BITE = 2048
+
+raw_document = msgspec.json.Decoder(msgspec.Raw)
+raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def find_files(paths: Iterable[str | Path]) -> list["Found"]:
+    """The data files that paths, folders (with all below them) and glob patterns mean: each once, a folder's
+    in order of name. TidemarkError for a path that is not there or a pattern that matches nothing."""
+    found: dict[Path, Found] = {}
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and is_data(file, path))
+            files = [Found(file, in_folder=True) for file in inside]
+            if not files:
+                raise TidemarkError(f"{path}: no data files in this folder; they end in {', '.join(SUFFIXES)}")
+        elif path.exists() or not has_magic(str(path)):
+            files = [Found(path, in_folder=False)]
+        else:
+            matches = sorted(glob(str(path), recursive=True))
+            files = [Found(Path(match), in_folder=True) for match in matches if Path(match).is_file()]
+            if not files:
+                raise TidemarkError(f"{path}: no file matches this pattern")
+        for file in files:
+            found.setdefault(file.path.resolve(), file)
+    return list(found.values())
+
+
+def is_data(file: Path, folder: Path) -> bool:
+    """Whether a file found in a folder is one to load, by its name; hidden ones are not."""
+    inside = file.relative_to(folder)
+    return bare_suffix(file) in SUFFIXES and not any(part.startswith(".") for part in inside.parts)
+
+
+def bare_suffix(file: Path) -> str:
+    """The suffix below a compression's: `.ndjson` of `x.ndjson.gz`."""
+    name = file.name.lower()
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    return Path(name).suffix
+
+
+def stream_of(path: Path) -> str | None:
+    """The stream a file's name tells, else its nearest folder's. Unclear names: BrokenFileError."""
+    for part in reversed(path.parts):
+        name = part.lower().replace("-", "_")
+        told = {
+            SYNONYMS.get(stream, stream)
+            for stream in (*NAMES, *SYNONYMS)
+            if re.search(rf"(?<![a-z0-9]){stream}(?![a-z0-9])", name)
+        }
+        if len(told) > 1:
+            raise BrokenFileError(f"{path}: {part!r} names more than one stream; say which with --stream")
+        if told:
+            return told.pop()
+    return None
+
+
+def unknown_stream(path: Path) -> TidemarkError:
+    """What to do about a file whose stream nothing tells."""
+    return TidemarkError(
+        f"{path}: which stream is it? Use --stream, or put its name into the file's or folder's name"
+        f" ({', '.join(NAMES)})"
+    )
+
+
+def checksum(path: Path, progress: Callable[[int], None] | None = None) -> tuple[str, int]:
+    """SHA-256 of a file's bytes, hexadecimal, and how many there are."""
+    digest = hashlib.sha256()
+    size = 0
+    with opened(path) as file:
+        while chunk := read_some(file, path):
+            digest.update(chunk)
+            size += len(chunk)
+            if progress:
+                progress(len(chunk))
+    return digest.hexdigest(), size
+
+
+def opened(path: Path) -> io.FileIO:
+    """The file, unbuffered; BrokenFileError when it cannot be opened."""
+    try:
+        if path.is_dir():
+            raise BrokenFileError(f"{path}: is a folder, not a file")
+        return io.FileIO(path, "rb")
+    except FileNotFoundError:
+        raise BrokenFileError(f"{path}: no such file") from None
+    except OSError as error:
+        raise BrokenFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def read_some(file: io.FileIO, path: Path) -> bytes:
+    """The next bytes of a file."""
+    try:
+        return file.read(CHUNK)
+    except OSError as error:
+        raise BrokenFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def records(path: Path, expected: str, progress: Callable[[int], None] | None = None) -> Iterator["Record"]:
+    """Every record of a file in order, blank lines left out.
+
+    `expected` is the file's checksum: the bytes read must have it, else ChangedFileError at the end. A
+    compressed file that is cut short or damaged raises BrokenFileError.
+    """
+    with opened(path) as file:
+        hashing = HashingReader(file, progress)
+        try:
+            yield from documents(path, decompressed(path, io.BufferedReader(hashing, CHUNK)))
+            while hashing.read(CHUNK):
+                pass
+        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+            # The file may have been cut or written to since its checksum was taken.
+            while hashing.read(CHUNK):
+                pass
+            if hashing.hexdigest() != expected:
+                raise changed(path) from None
+            raise BrokenFileError(f"{path}: damaged or cut short, send it again: {error}") from None
+        except OSError as error:
+            raise BrokenFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        if hashing.hexdigest() != expected:
+            raise changed(path)
+
+
+def changed(path: Path) -> "ChangedFileError":
+    """What to do about a file that is still being written."""
+    return ChangedFileError(f"{path}: changed while it was read; load it again when it is complete")
+
+
+def decompressed(path: Path, file: io.BufferedReader) -> io.BufferedReader:
+    """The file's content, by its suffix or, where that says nothing, its first bytes."""
+    name = path.name.lower()
+    magic = file.peek(4)[:4]
+    if name.endswith(".gz") or (magic[:2] == b"\x1f\x8b" and not name.endswith(".zst")):
+        return io.BufferedReader(Gzip(file), CHUNK)
+    if name.endswith(".zst") or magic == b"\x28\xb5\x2f\xfd":
+        return io.BufferedReader(Zstd(file), CHUNK)
+    return file
+
+
+def documents(path: Path, file: io.BufferedReader) -> Iterator["Record"]:
+    """The records of plain content: lines, or the elements of an array, or one document over many lines."""
+    number, head = 0, b""
+    while not head.strip(BLANKS):
+        head = file.readline(LARGEST_RECORD + 1)
+        if not head:
+            return
+        if number == 0:
+            head = head.removeprefix(BYTE_ORDER_MARK)
+        number += 1
+    first = head.lstrip(BLANKS)[:1]
+    if first == b"[" or (first == b"{" and not is_json(head)):
+        following = file.readline(LARGEST_RECORD + 1)
+        if first == b"[" or not is_object(following):
+            whole = head + following + file.read(LARGEST_DOCUMENT)
+            elements = None
+            if not file.peek(1):
+                elements = elements_of(whole, first)
+            elif first == b"[" and not is_json(head):
+                raise BrokenFileError(
+                    f"{path}: a JSON array of more than {LARGEST_DOCUMENT} bytes; write one document per line"
+                    " (jq -c '.[]')"
+                )
+            if elements is not None:
+                for place, element in enumerate(elements, 1):
+                    yield as_record(place, bytes(element))
+                return
+            file = Chained(whole, file)
+        else:
+            file = Chained(head + following, file)
+        number -= 1
+        head = file.readline(LARGEST_RECORD + 1)
+        number += 1
+    while head:
+        if len(head) > LARGEST_RECORD and not head.endswith(b"\n"):
+            yield overlong(number, head, file)
+        elif stripped := head.strip(BLANKS):
+            yield as_record(number, stripped)
+        number += 1
+        head = file.readline(LARGEST_RECORD + 1)
+
+
+def is_json(text: bytes) -> bool:
+    """Whether a text is one JSON document."""
+    try:
+        raw_document.decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def is_object(text: bytes) -> bool:
+    """Whether a text is one JSON object."""
+    return text.lstrip(BLANKS).startswith(b"{") and is_json(text)
+
+
+def elements_of(whole: bytes, first: bytes) -> list[msgspec.Raw] | None:
+    """The documents of a file that is one array or one object; None when it is neither."""
+    try:
+        return raw_list.decode(whole) if first == b"[" else [raw_document.decode(whole)]
+    except (ValueError, RecursionError):
+        return None
+
+
+def as_record(number: int, content: bytes) -> "Record":
+    """A record; of one that is too long only the beginning."""
+    if len(content) > LARGEST_RECORD:
+        return Record(number, content[:KEPT_OF_OVERLONG], len(content))
+    return Record(number, content, 0)
+
+
+def overlong(number: int, head: bytes, file: BinaryIO) -> "Record":
+    """A line that is too long: its beginning is kept, the rest is passed over."""
+    size = len(head)
+    kept = head[:KEPT_OF_OVERLONG]
+    while head and not head.endswith(b"\n"):
+        head = file.readline(CHUNK)
+        size += len(head)
+    return Record(number, kept, size)
+
+
+class BrokenFileError(TidemarkError):
+    """A file that cannot be loaded as it is."""
+
+
+class ChangedFileError(TidemarkError):
+    """A file that changed while it was read."""
+
+
+class Found:
+    """A file to load, and whether it was named itself or found in a folder or by a pattern."""
+
+    def __init__(self, path: Path, in_folder: bool) -> None:
+        self.path = path
+        self.in_folder = in_folder
+
+
+class Record(msgspec.Struct, gc=False):
+    """One record's bytes and its line (its place, in an array). `overlong` is its size if it is too long:
+    then `content` is only the beginning."""
+
+    number: int
+    content: bytes
+    overlong: int
+
+
+class HashingReader(io.RawIOBase):
+    """Passes a file's bytes on and takes their checksum."""
+
+    def __init__(self, file: io.FileIO, progress: Callable[[int], None] | None) -> None:
+        self.file = file
+        self.progress = progress
+        self.digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        size = self.file.readinto(buffer) or 0
+        self.digest.update(memoryview(buffer)[:size])
+        if self.progress and size:
+            self.progress(size)
+        return size
+
+    def hexdigest(self) -> str:
+        """Checksum of what was read so far."""
+        return self.digest.hexdigest()
+
+
+class Gzip(gzip.GzipFile):
+    """A gzip file of any number of members; an empty file is one cut short."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        if not file.peek(1):
+            raise EOFError("it is empty")
+        super().__init__(fileobj=file, mode="rb")
+
+
+class Zstd(io.RawIOBase):
+    """A zstd file of any number of frames, which must be complete."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self.file = file
+        self.context = zstandard.ZstdDecompressor()
+        self.frame: zstandard.ZstdDecompressionObj | None = None
+        self.pending = b""
+        self.ready = memoryview(b"")
+        self.begun = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        while not self.ready:
+            bite = self.pending or self.file.read(ZSTD_BITE)
+            self.pending = b""
+            if not bite:
+                if self.frame is not None or not self.begun:
+                    raise EOFError("the last frame is not complete")
+                return 0
+            if self.frame is None:
+                self.frame = self.context.decompressobj()
+                self.begun = True
+            self.ready = memoryview(self.frame.decompress(bite))
+            if self.frame.eof:
+                self.pending = self.frame.unused_data
+                self.frame = None
+        size = min(len(buffer), len(self.ready))
+        buffer[:size] = self.ready[:size]
+        self.ready = self.ready[size:]
+        return size
+
+
+class Chained:
+    """What was read ahead, then the rest of the file, by lines."""
+
+    def __init__(self, ahead: bytes, rest: io.BufferedReader) -> None:
+        self.ahead: BinaryIO = io.BytesIO(ahead)
+        self.rest = rest
+
+    def readline(self, limit: int) -> bytes:
+        """Like a file's: a line, or `limit` bytes of it."""
+        line = self.ahead.readline(limit)
+        if line.endswith(b"\n") or len(line) == limit:
+            return line
+        return line + self.rest.readline(limit - len(line))

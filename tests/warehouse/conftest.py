@@ -1,0 +1,106 @@
+"""Whole warehouses in throw-away databases: load records, refresh, read the marts."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from ingest.connection import Server, connect
+from ingest.load import load_file
+from ingest.sample import AS_OF, write_sample
+from orchestration.refresh import Refresh, refresh
+
+STREAMS = ("session_batches", "events", "llm_requests")
+BUILT_SCHEMAS = ("intermediate", "marts")
+
+
+class Warehouse:
+    """A migrated database with the project's models on top."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        self.files = 0
+
+    def load(self, stream: str, lines: Sequence[bytes]) -> None:
+        """Load lines as one file of a stream."""
+        self.files += 1
+        path = self.folder / f"{stream}-{self.files}.ndjson"
+        path.write_bytes(b"\n".join(lines) + b"\n")
+        with contextlib.closing(connect(self.server)) as connection:
+            load_file(connection, path, stream=stream)
+
+    def refresh(self, as_of: str = AS_OF) -> Refresh:
+        """Refresh production as of a fixed time."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TIDEMARK_AS_OF", as_of)
+            for name in [name for name in os.environ if name.startswith("PG")]:
+                patch.delenv(name)
+            return refresh(self.server, quiet=True)
+
+    def query(self, statement: str, *parameters: object) -> list[tuple]:
+        """Rows of a statement."""
+        with contextlib.closing(connect(self.server, autocommit=True)) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def relations(self) -> list[str]:
+        """Every relation the models built, schema-qualified."""
+        return [
+            f"{schema}.{name}"
+            for schema, name in self.query(
+                """
+                select table_schema, table_name from information_schema.tables
+                where table_schema = any(%s) order by 1, 2
+                """,
+                list(BUILT_SCHEMAS),
+            )
+        ]
+
+    def contents(self) -> dict[str, list[str]]:
+        """Relation → its rows as text, sorted: equal contents are equal lists."""
+        return {
+            relation: sorted(row for (row,) in self.query(f"select t::text from {relation} as t"))
+            for relation in self.relations()
+        }
+
+
+def assert_same(left: dict[str, list[str]], right: dict[str, list[str]]) -> None:
+    """Every relation holds the same rows on both sides; the message shows rows that one side lacks."""
+    assert left.keys() == right.keys()
+    differing = {}
+    for relation, rows in left.items():
+        if rows != right[relation]:
+            only_left, only_right = set(rows) - set(right[relation]), set(right[relation]) - set(rows)
+            differing[relation] = (len(rows), len(right[relation]), sorted(only_left)[:2], sorted(only_right)[:2])
+    assert not differing, differing
+
+
+def lines_of(files: Iterable[Path]) -> list[bytes]:
+    """The records of sample files, a line each; files that are JSON arrays are left out."""
+    lines: list[bytes] = []
+    for path in files:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if not content.lstrip().startswith(b"["):
+            lines += [line for line in content.split(b"\n") if line.strip()]
+    return lines
+
+
+@pytest.fixture(scope="session")
+def make_warehouse(
+    make_database: Callable[[], Server], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Warehouse]:
+    """A function that makes an empty warehouse."""
+    return lambda: Warehouse(make_database(), tmp_path_factory.mktemp("loads"))
+
+
+@pytest.fixture(scope="session")
+def small_sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
+    """Stream → the lines of a small sample with every trap."""
+    folder = tmp_path_factory.mktemp("small") / "sample"
+    write_sample(folder, seed=11, days=9, visitors=40)
+    return {stream: lines_of(sorted((folder / stream).iterdir())) for stream in STREAMS}
