@@ -7,9 +7,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-# PG* of the server that is meant, the embedded one unless PGHOST or DATABASE_URL says otherwise.
-SERVER_ENV = eval "$$($(BIN)/python -m ingest server env)"
-READING_ENV = eval "$$($(BIN)/python -m ingest server env --reading)"
 TARGET ?= prod
 
 .PHONY: help
@@ -60,8 +57,8 @@ fmt: $(INSTALLED) ## Format Python and SQL
 	$(BIN)/ruff check --fix .
 
 .PHONY: psql
-psql: $(INSTALLED) ## A psql on the warehouse (the demo's while there is no other)
-	@$(READING_ENV); exec "$$($(BIN)/python -m ingest server psql)"
+psql: $(INSTALLED) ## A psql on the warehouse (the demo's database while there is no other)
+	@$(BIN)/python -m orchestration psql $(ARGS)
 
 .PHONY: clean
 clean: ## Stop the server; remove data, environment and build files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def migrations() -> list[Migration]:
             checksum = hashlib.sha256(text.encode()).hexdigest()
             found.append(Migration(int(match[1]), match[2], checksum, text))
     found.sort(key=lambda migration: migration.version)
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in itertools.pairwise(found):
         if one.version == other.version:
             raise TidemarkError(f"Two migrations have one number, {one.label} and {other.label}: renumber one.")
     return found

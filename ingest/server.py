@@ -10,6 +10,7 @@ instead and `server.json` points there: no folder that was there before changes 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -424,6 +425,10 @@ def _stands_in(pid: int, folder: Path) -> bool:
     if Path("/proc/self/cwd").exists():
         try:
             return os.path.samefile(f"/proc/{pid}/cwd", folder)
+        except PermissionError:
+            # Root in a container may not look at other users' processes; their owner may.
+            same = ["/bin/sh", "-c", '[ "/proc/$1/cwd" -ef "$2" ]', "sh", str(pid), folder]
+            return _run(same, _account(folder), Path("/")).returncode == 0
         except OSError:
             return False
     # macOS has no /proc.
@@ -565,6 +570,11 @@ def _run(command: list[str | Path], account: Account | None, folder: Path) -> su
             **identity,  # type: ignore[arg-type]
         )
     except OSError as error:
+        if account is not None and error.errno in (errno.EPERM, errno.EINVAL):
+            raise TidemarkError(
+                "PostgreSQL does not run as root, and root may not become another user here: "
+                "run this as an ordinary user, or name a server with DATABASE_URL or PGHOST."
+            ) from error
         return subprocess.CompletedProcess(command, 127, "", f"error: {command[0]}: {error.strerror}")
 
 

@@ -37,5 +37,5 @@
 
 {# A place in a word list of that many words: a pure function of the visitor id. #}
 {% macro word_place(digits, words) -%}
-    ('x' || {{ digits }})::bit(28)::integer % (select count(*) from {{ words }})
+    ('x' || {{ digits }})::bit(28)::integer % (select count(*) from {{ words }} as words)
 {%- endmacro %}

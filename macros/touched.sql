@@ -112,3 +112,9 @@
     where {{ where_touched('session_group') }}
     window in_group as (partition by session_group order by started_at)
 {%- endmacro %}
+
+
+{# A table built whole is analyzed at once, so that what reads it next is planned from its size. #}
+{% macro analyze_when_built_whole() %}
+    {% if not is_incremental() %}analyze {{ this }}{% endif %}
+{% endmacro %}

@@ -1,6 +1,7 @@
 """`python -m orchestration`: what the Makefile calls."""
 
 import json
+import os
 import sys
 
 import click
@@ -24,7 +25,6 @@ def orchestration() -> None:
 def refresh(target: str, database: str | None, inbox: bool, quiet: bool) -> None:
     """Load the inbox, then build every model to the last load and test it."""
     from ingest.inbox import inbox_folder, ingest_inbox
-
     from ingest.migrate import migrate
     from orchestration.refresh import refresh as run_refresh
 
@@ -71,6 +71,36 @@ def status(database: str | None, as_json: bool) -> None:
         for row in rows:
             table.add_row(*["" if value is None else _short(value) for value in row.values()])
         console.print(table)
+
+
+@orchestration.command()
+def demo() -> None:
+    """Sample data in, every model built, the answers printed."""
+    from orchestration.demo import demo as run_demo
+
+    run_demo()
+
+
+@orchestration.command()
+@click.option("--database", help="Database on the embedded server.")
+@click.option("--port", type=int, help="Port of the UI [default: 3000, or a free one].")
+def dev(database: str | None, port: int | None) -> None:
+    """The Dagster UI on this machine."""
+    from orchestration.dev import dev as run_dev
+
+    sys.exit(run_dev(port=port, database=database))
+
+
+@orchestration.command(context_settings={"ignore_unknown_options": True})
+@click.option("--database", help="Database on the embedded server.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(database: str | None, arguments: tuple[str, ...]) -> None:
+    """A psql on the warehouse (the demo's database while there is no other)."""
+    from ingest.server import psql as psql_program
+
+    server = resolve(database, reading=True)
+    program = psql_program()
+    os.execve(program, [program, *arguments], os.environ | server.environment())  # noqa: S606
 
 
 def _short(value: object) -> str:

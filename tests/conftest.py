@@ -52,7 +52,14 @@ def remove_homes_of_killed_runs() -> None:
 def server() -> Iterator[Server]:
     """The server of this run, logged in to its maintenance database."""
     if names_a_server():
-        yield resolve()
+        named = resolve()
+        with pytest.MonkeyPatch.context() as patch:
+            # Said once, in PG*: a test that names another database then contradicts no URL.
+            for name in ("DATABASE_URL", *variable_names().values()):
+                patch.delenv(name, raising=False)
+            for name, value in named.environment().items():
+                patch.setenv(name, value)
+            yield named
         return
     remove_homes_of_killed_runs()
     # A terminated run stops its server as an interrupted one does.

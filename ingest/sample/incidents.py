@@ -61,9 +61,5 @@ def planted(days: int) -> tuple[Incident, ...]:
 
 
 def turned_away(rng: Random, at: int) -> bool:
-    """Whether a visit of the web app that would begin at `at` is lost to the engagement drop.
-
-    The last minutes before it count in: those visits would run on into it.
-    """
-    reached = ENGAGEMENT_DROP.start - 12 * MINUTE <= at < ENGAGEMENT_DROP.end
-    return reached and rng.random() < SHARE_LOST
+    """Whether a visit of the web app that would begin at `at` is lost to the engagement drop."""
+    return ENGAGEMENT_DROP.start <= at < ENGAGEMENT_DROP.end and rng.random() < SHARE_LOST

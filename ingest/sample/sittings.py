@@ -5,7 +5,7 @@ from decimal import Decimal
 from ingest.sample.clock import HOUR, MINUTE
 from ingest.sample.context import Sample
 from ingest.sample.tracking import subscription_started, track_feature
-from ingest.sample.web import SampleEndsError, WebVisit
+from ingest.sample.web import CutShortError, WebVisit
 from ingest.sample.world import MARKETING_PAGES, PRODUCT_PAGES, Person, between, new_id, pick
 
 
@@ -13,8 +13,8 @@ def visit(sample: Sample, person: Person, at: int, kind: str) -> None:
     """Play one sitting of the given kind, one of `KINDS`, from opening the page to closing it."""
     try:
         SCRIPTS[kind](sample, person, at)
-    except SampleEndsError as end:
-        end.sitting.close()
+    except CutShortError as cut:
+        cut.sitting.close()
 
 
 def _signed_in(sample: Sample, person: Person, at: int, page: str = "/dashboard") -> WebVisit:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from ingest.sample.browser import ERRORS_KEPT, LLM_KEPT, Payload, Tab
 from ingest.sample.clock import AS_OF_MS, DAY, HOUR, MINUTE, SECOND, iso, milliseconds, postgres
 from ingest.sample.context import Sample
+from ingest.sample.incidents import ENGAGEMENT_DROP
 from ingest.sample.tracking import (
     feedback,
     number,
@@ -32,8 +33,8 @@ SERVER_TELLS = (0.35, 0.60)
 """Up to the first share of answers are told again by an option B row, up to the second by a request record."""
 
 
-class SampleEndsError(Exception):
-    """A sitting reached the end of the sample and must close."""
+class CutShortError(Exception):
+    """A sitting must close: the sample ends, or the site cannot be reached any more."""
 
     def __init__(self, sitting: "WebVisit"):
         super().__init__()
@@ -73,10 +74,10 @@ class WebVisit:
         return f"u:{self.tab.user_id}" if self.tab.user_id else f"a:{self.tab.session_id}"
 
     def wait(self, low_seconds: float, high_seconds: float) -> None:
-        """Let time pass. Raises `SampleEndsError` when the sample would end meanwhile."""
+        """Let time pass. Raises `CutShortError` when the sample or the site's reach would end meanwhile."""
         later = self.now + 1 + self.sample.milliseconds(low_seconds, high_seconds)
-        if later >= LAST_ACTION:
-            raise SampleEndsError(self)
+        if later >= LAST_ACTION or ENGAGEMENT_DROP.start <= later < ENGAGEMENT_DROP.end:
+            raise CutShortError(self)
         self.now = later
 
     def open(self, pathname: str) -> None:

@@ -47,8 +47,10 @@ risen as (
                 partition by counts.batch_id, counts.kind, counts.name
                 order by counts.snapshot_number rows between unbounded preceding and 1 preceding
             ),
-            (case counts.kind when 'feature' then batches.base_features else batches.base_interactions end
-                ->> counts.name)::bigint,
+            (
+                case counts.kind when 'feature' then batches.base_features else batches.base_interactions end
+                ->> counts.name
+            )::bigint,
             0
         ) as reading_before
     from counts

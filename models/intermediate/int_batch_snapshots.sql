@@ -16,7 +16,10 @@ sent as (
         {{ counter_total('interaction_summary') }} + {{ counter_total('feature_interactions') }} as counter_total,
         greatest(
             (select max(goal.value::timestamptz) from jsonb_each_text(goal_events) as goal),
-            (select max((entry.value ->> 'timestamp')::timestamptz) from jsonb_array_elements(llm_interactions) as entry),
+            (
+                select max((entry.value ->> 'timestamp')::timestamptz)
+                from jsonb_array_elements(llm_interactions) as entry
+            ),
             (
                 select started_at + {{ milliseconds("max((entry.value ->> 'time')::numeric)") }}
                 from jsonb_array_elements(error_events) as entry

@@ -38,35 +38,9 @@ addresses as (
     select distinct batch_id, session_id, batch_seq from snapshots
 ),
 
--- times a batch shares with another prove a common past even where one page alone does not
-marks as (
-    select batch_id, goal.key || ' ' || goal.value as mark
-    from snapshots cross join lateral jsonb_each_text(goal_events) as goal
-    union
-    select batch_id, entry.value ->> 'timestamp' as mark
-    from snapshots cross join lateral jsonb_array_elements(llm_interactions) as entry
-),
-
 reload_pairs as (
-    select child.batch_id, parent.batch_id as parent_batch_id
-    from addresses as child_at
-    inner join addresses as parent_at
-        on child_at.session_id = parent_at.session_id and child_at.batch_seq = parent_at.batch_seq
-        and child_at.batch_id <> parent_at.batch_id
-    inner join batches as child on child_at.batch_id = child.batch_id
-    inner join batches as parent
-        on parent_at.batch_id = parent.batch_id
-        and parent.started_at < child.started_at
-        and parent.path_sequence[1] = child.path_sequence[1]
-        and parent.path_timings[1] = child.path_timings[1]
-    where
-        (parent.path_sequence[2] = child.path_sequence[2] and parent.path_timings[2] = child.path_timings[2])
-        or exists (
-            select from marks as theirs
-            inner join marks as ours on theirs.mark = ours.mark
-            where theirs.batch_id = parent.batch_id and ours.batch_id = child.batch_id
-        )
-    group by child.batch_id, parent.batch_id
+    select * from {{ ref('int_reload_pairs') }}
+    where {{ where_touched('session_group') }}
 ),
 
 -- a page-hide beacon saves nothing: a reload starts from the last flush
@@ -75,20 +49,19 @@ reloads as (
         child.batch_id,
         parent.batch_id as parent_batch_id,
         'reload' as continuation,
-        shared.pages as shared_pages,
+        reload_pairs.shared_pages,
         coalesce(flush.interaction_summary, parent.interaction_summary) as base_interactions,
         coalesce(flush.feature_interactions, parent.feature_interactions) as base_features
     from reload_pairs
-    inner join batches as child using (batch_id)
+    inner join batches as child on reload_pairs.batch_id = child.batch_id
     inner join batches as parent on reload_pairs.parent_batch_id = parent.batch_id
-    cross join lateral (select {{ shared_pages('child', 'parent') }} as pages) as shared
     left join snapshots as flush
         on parent.batch_id = flush.batch_id
         and flush.is_flush
-        and cardinality(flush.path_sequence) <= shared.pages
+        and cardinality(flush.path_sequence) <= reload_pairs.shared_pages
         and flush.counter_total <= child.first_counter_total
     order by
-        child.batch_id, cardinality(flush.path_sequence) desc nulls last, shared.pages desc,
+        child.batch_id, cardinality(flush.path_sequence) desc nulls last, reload_pairs.shared_pages desc,
         parent.started_at desc, parent.batch_id, flush.snapshot_number desc nulls last
 ),
 
@@ -130,7 +103,7 @@ lineage as (
     select * from reloads
     union all
     select rotations.* from rotations
-    where not exists (select from reloads where reloads.batch_id = rotations.batch_id)
+    where rotations.batch_id not in (select batch_id from reloads)
 )
 
 select

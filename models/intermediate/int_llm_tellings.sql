@@ -22,17 +22,17 @@ requests as (
 ),
 
 server_rows as (
-    select distinct on (rows.session_group, rows.content_hash, entry.place)
-        rows.session_group,
-        rows.content_hash,
-        rows.user_id,
-        rows.app_id,
+    select distinct on (sent.session_group, sent.content_hash, entry.place)
+        sent.session_group,
+        sent.content_hash,
+        sent.user_id,
+        sent.app_id,
         entry.place,
         entry.value as entry
-    from {{ ref('stg_session_batches') }} as rows
-    cross join lateral jsonb_array_elements(rows.llm_interactions) with ordinality as entry (value, place)
-    where rows.is_server_row and {{ where_touched('rows.session_group') }}
-    order by rows.session_group, rows.content_hash, entry.place
+    from {{ ref('stg_session_batches') }} as sent
+    cross join lateral jsonb_array_elements(sent.llm_interactions) with ordinality as entry (value, place)
+    where sent.is_server_row and {{ where_touched('sent.session_group') }}
+    order by sent.session_group, sent.content_hash, entry.place
 ),
 
 browser_entries as (

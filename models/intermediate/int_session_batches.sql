@@ -9,7 +9,9 @@
 
 with
 
-visits as ({{ visits_of_touched_groups() }}),
+visits as (
+    {{ visits_of_touched_groups() }}
+),
 
 merged as (
     select * from {{ ref('int_merged_groups') }}
@@ -55,7 +57,8 @@ counters as (
         sum(rises.rise) filter (where rises.kind = 'feature') as feature_use_count,
         array_agg(distinct rises.name order by rises.name) filter (where rises.kind = 'feature') as features_used,
         sum(rises.rise) filter (where rises.kind = 'interaction' and rises.name = 'chat_message_sent') as messages_sent,
-        sum(rises.rise) filter (where rises.kind = 'interaction' and rises.name = 'chat_generation_stopped') as stop_count,
+        sum(rises.rise) filter (where rises.kind = 'interaction' and rises.name = 'chat_generation_stopped')
+            as stop_count,
         sum(rises.rise) filter (where rises.kind = 'interaction' and rises.name = 'chat_message_regenerated')
             as regenerate_count
     from rises

@@ -9,7 +9,9 @@
 
 with
 
-visits as ({{ visits_of_touched_groups() }}),
+visits as (
+    {{ visits_of_touched_groups() }}
+),
 
 merged as (
     select * from {{ ref('int_merged_groups') }}
@@ -46,7 +48,11 @@ inherited as (
 
 browser_metadata as (
     select visits.session_group, visits.session_key, 1 as rank, shown.seen_at, shown.snapshot_number, shown.metadata
-    from (select * from snapshots union all select * from inherited) as shown
+    from (
+        select * from snapshots
+        union all
+        select * from inherited
+    ) as shown
     inner join visits
         on shown.session_group = visits.session_group
         and shown.seen_at >= visits.shown_from and shown.seen_at < visits.shown_to
@@ -73,7 +79,11 @@ server_metadata as (
 latest as (
     select distinct on (session_key, pair.key)
         session_group, session_key, pair.key, pair.value
-    from (select * from browser_metadata union all select * from server_metadata) as told
+    from (
+        select * from browser_metadata
+        union all
+        select * from server_metadata
+    ) as told
     cross join lateral jsonb_each(told.metadata) as pair
     where pair.value <> 'null' and pair.value <> '""'
     order by session_key, pair.key, rank desc, seen_at desc, snapshot_number desc, pair.value

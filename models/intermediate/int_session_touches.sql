@@ -33,10 +33,10 @@ events as (
         sent.utm_medium,
         sent.utm_campaign,
         sent.referrer_domain,
-        coalesce(sent.landing_path, sent.page) as landing_page,
         {% for column in first_values if column != 'landing_page' %}
-        sent.{{ column }}{{ ',' if not loop.last }}
+        sent.{{ column }},
         {% endfor %}
+        coalesce(sent.landing_path, sent.page) as landing_page
     from {{ ref('stg_events') }} as sent
     left join merged on sent.session_group = merged.session_group
     where {{ where_touched('sent.session_group') }}
@@ -73,10 +73,10 @@ campaign_touches as (
 first_values as (
     select
         visits.session_key,
-        {{ first_value('referrer_domain') }} as referrer_domain,
         {% for column in first_values %}
-        {{ first_value(column) }} as {{ column }}{{ ',' if not loop.last }}
+        {{ first_value(column) }} as {{ column }},
         {% endfor %}
+        {{ first_value('referrer_domain') }} as referrer_domain
     from events
     {{ join_visits('events', 'occurred_at', 'owner_group') }}
     group by visits.session_key
@@ -94,10 +94,10 @@ select
         end
     ) as medium,
     coalesce(campaign_touches.utm_campaign, 'None') as campaign,
-    first_values.referrer_domain,
     {% for column in first_values %}
-    first_values.{{ column }}{{ ',' if not loop.last }}
+    first_values.{{ column }},
     {% endfor %}
+    first_values.referrer_domain
 from visits
 left join campaign_touches using (session_key)
 left join first_values using (session_key)

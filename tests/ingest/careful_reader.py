@@ -5,6 +5,7 @@ Slow and in memory: a second opinion on `truth.json`, so that each can be wrong 
 
 import gzip
 import hashlib
+import itertools
 import json
 import uuid
 from collections import Counter, defaultdict
@@ -141,7 +142,7 @@ class Reader:
         for versions in snapshots.values():
             versions.sort(key=self._growth)
             ids = list(dict.fromkeys(version["session_id"] for version in versions))
-            for earlier, later in zip(ids, ids[1:], strict=False):
+            for earlier, later in itertools.pairwise(ids):
                 if earlier.startswith("anon-") and not later.startswith("anon-"):
                     self.merged[earlier] = later
                     user = next(v["user_id"] for v in versions if v["session_id"] == later)

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from urllib.parse import urlsplit
+import sys
 
 import psycopg
 import pytest
@@ -11,7 +11,6 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from ingest import connection as deciding
-from ingest import server as embedded
 from ingest.connection import DEFAULT_DATABASE, DEMO_DATABASE, Server, connect, resolve, variable_names
 from ingest.errors import TidemarkError
 
@@ -70,12 +69,6 @@ def test_a_url_says_everything(nothing_named):
         "PGCHANNELBINDING": "require",
     }
     assert server.parameters["keepalives_idle"] == "30"
-    assert (
-        libpq.conninfo_to_dict(server.url())
-        == libpq.conninfo_to_dict(server.conninfo())
-        == server.parameters | {"port": 6543}
-        or libpq.conninfo_to_dict(server.url()) == server.parameters
-    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +105,7 @@ def test_sqlalchemy_reads_the_url():
     assert dict(url.query) == {"sslmode": "require"}
 
 
-def test_a_password_of_any_characters_logs_in(server, run_ingest):
+def test_a_password_of_any_characters_logs_in(server, nothing_named, run_ingest):
     role = "tidemark_test_nasty"
     with connect(server, autocommit=True) as admin:
         admin.execute(sql.SQL("create role {} login password {}").format(sql.Identifier(role), NASTY))
@@ -242,9 +235,7 @@ def test_pgdatabase_alone_picks_a_database_of_the_embedded_server(own_server, no
     nothing_named.setenv("PGDATABASE", DEMO_DATABASE)
     nothing_named.setenv("PGSSLMODE", "verify-full")
     assert resolve() == own_server.with_database(DEMO_DATABASE)
-    assert deciding.databases(own_server) == ["postgres", DEMO_DATABASE] or DEMO_DATABASE in deciding.databases(
-        own_server
-    )
+    assert DEMO_DATABASE in deciding.databases(own_server)
     connect().close()
 
 
@@ -276,7 +267,7 @@ def test_readers_get_the_demo_where_there_is_nothing_else(own_server):
 def test_two_that_create_the_database_at_once_both_get_it(own_server):
     commands = [
         subprocess.Popen(
-            [os.sys.executable, "-c", "from ingest.connection import connect; connect().close()"],
+            [sys.executable, "-c", "from ingest.connection import connect; connect().close()"],
             cwd=os.path.dirname(os.path.dirname(deciding.__file__)),
             stderr=subprocess.PIPE,
         )
@@ -306,12 +297,12 @@ def test_nobody_there_a_wrong_password_and_a_missing_database_are_clear(server):
     unknown = Server(given | {"host": "no-such-host.invalid"}, embedded=False)
     assert "No PostgreSQL server answers at no-such-host.invalid:" in one_line(unknown)
     wrong = Server(given | {"password": "wrong"}, embedded=False)
-    assert "refused the password of user 'tidemark'" in one_line(wrong)
+    assert f"refused the password of user {given['user']!r}" in one_line(wrong)
     without = Server(given | {"password": "", "passfile": "/dev/null"}, embedded=False)
-    assert "wants a password for user 'tidemark': set PGPASSWORD" in one_line(without)
+    assert f"wants a password for user {given['user']!r}: set PGPASSWORD" in one_line(without)
     missing = Server(given | {"dbname": 'no "such"'}, embedded=False)
     assert 'create database "no ""such"""' in one_line(missing)
-    assert "`python -m ingest migrate` makes it" in one_line(server.with_database("no_such"))
+    assert "`python -m ingest migrate` makes it" in one_line(Server(given | {"dbname": "no_such"}, embedded=True))
 
 
 def test_a_command_ends_with_one_line_and_status_2(run_ingest, nothing_named, server):
@@ -326,11 +317,3 @@ def test_records_are_utf8_whatever_the_environment_says(server, nothing_named):
     nothing_named.setenv("PGCLIENTENCODING", "LATIN1")
     with connect(server) as connection:
         assert connection.execute("select '€'").fetchone() == ("€",)
-
-
-def test_a_url_has_no_place_for_secrets_but_the_password(server):
-    parts = urlsplit(server.url())
-    assert parts.password == server.parameters["password"]
-    assert server.place == f"{parts.hostname}:{parts.port}"
-    assert parts.password not in server.place
-    assert embedded.running() is None or embedded.running().port == parts.port

@@ -342,6 +342,42 @@ def test_an_ordinary_user_runs_it_without_help(place):
     assert embedded.running(home).data.stat().st_uid == nobody.pw_uid
 
 
+def _with_capabilities(capabilities, home, *arguments):
+    """Root as a container has it, with these capabilities only."""
+    bounding = ",".join(["-all", *(f"+{name}" for name in capabilities)])
+    command = ["setpriv", f"--bounding-set={bounding}", "--inh-caps=-all"]
+    if shutil.which("setpriv") is None or subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("needs setpriv, and root who may drop capabilities")
+    return subprocess.run(
+        [*command, sys.executable, "-m", "ingest", "server", *arguments],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"TIDEMARK_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@root_only
+def test_root_in_a_container_runs_it(place):
+    # What Docker leaves: root may change user but not look into the processes of another.
+    docker = ["chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "sys_chroot"]
+    home = place / "home"
+    assert _with_capabilities(docker, home, "start").stdout.startswith("Started")
+    pid = embedded.running(home).pid
+    assert _with_capabilities(docker, home, "start").stdout.startswith("Already running")
+    assert _with_capabilities(docker, home, "status").returncode == 0
+    assert embedded.running(home).pid == pid
+    assert _with_capabilities(docker, home, "stop").stdout == "Stopped\n"
+
+
+@root_only
+def test_root_who_may_not_change_user_is_one_clear_line(place):
+    done = _with_capabilities(["dac_override", "chown", "fowner"], place / "home", "start")
+    assert clear_line(done, "may not become another user", "DATABASE_URL")
+
+
 @root_only
 def test_another_users_server_is_not_touched(place):
     home = place / "home"

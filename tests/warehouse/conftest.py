@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import os
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,10 @@ class Warehouse:
         with contextlib.closing(connect(self.server)) as connection:
             load_file(connection, path, stream=stream)
 
-    def refresh(self, as_of: str = AS_OF) -> Refresh:
+    def refresh(self, as_of: datetime = AS_OF) -> Refresh:
         """Refresh production as of a fixed time."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TIDEMARK_AS_OF", as_of)
+            patch.setenv("TIDEMARK_AS_OF", as_of.isoformat())
             for name in [name for name in os.environ if name.startswith("PG")]:
                 patch.delenv(name)
             return refresh(self.server, quiet=True)

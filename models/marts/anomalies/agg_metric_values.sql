@@ -37,9 +37,9 @@ measurements as (
     union all
     select reading.source, requests.app_id, requests.requested_at as measured_at, reading.amount
     from {{ ref('fct_llm_requests') }} as requests
-    cross join lateral (
+    inner join lateral (
         values ('llm_request', 1::numeric), ('llm_cost', requests.cost_usd), ('llm_latency', requests.latency_ms)
-    ) as reading (source, amount)
+    ) as reading (source, amount) on true
     where reading.amount is not null and {{ where_touched('requests.request_date') }}
 )
 
@@ -56,4 +56,4 @@ select
     count(*) as observations
 from measurements
 inner join {{ ref('metrics') }} as metrics on measurements.source = metrics.source
-group by metrics.metric, metrics.measure, metrics.grain_minutes, measurements.app_id, 3
+group by metrics.metric, metrics.measure, metrics.grain_minutes, measurements.app_id, bucket_at

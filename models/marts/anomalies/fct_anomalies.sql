@@ -7,8 +7,9 @@ observed as (
     select
         *,
         array_agg(value) over (
-            partition by metric, app_id, extract(isodow from bucket_at at time zone 'UTC'),
-            (bucket_at at time zone 'UTC')::time
+            partition by
+                metric, app_id, extract(isodow from bucket_at at time zone 'UTC'),
+                (bucket_at at time zone 'UTC')::time
             order by bucket_at
             rows between 8 preceding and 1 preceding
         ) as history

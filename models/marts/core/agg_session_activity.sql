@@ -46,8 +46,10 @@ events as (
         count(*) filter (where event_role = 'message_sent') as messages_sent,
         count(*) filter (where event_role = 'message_received') as messages_received,
         bool_or(event_role = 'pre_chat_form_submitted') as completed_pre_chat_form,
-        (array_agg(properties ->> 'trigger' order by occurred_at, event_id)
-            filter (where event_role = 'widget_opened' and properties ->> 'trigger' is not null))[1] as triggered_by,
+        (
+            array_agg(properties ->> 'trigger' order by occurred_at, event_id)
+            filter (where event_role = 'widget_opened' and properties ->> 'trigger' is not null)
+        )[1] as triggered_by,
         count(response_ms) filter (where event_role = 'message_received') as response_count,
         sum(response_ms) filter (where event_role = 'message_received') as response_ms
     from {{ ref('fct_events') }}

@@ -33,11 +33,13 @@ visitors as (
 
 -- "Fluffy Panda": a pure function of the visitor id and of the word lists
 adjectives as (
-    select place, word from {{ ref('display_name_words') }} where kind = 'adjective'
+    select place, word from {{ ref('display_name_words') }}
+    where kind = 'adjective'
 ),
 
 animals as (
-    select place, word from {{ ref('display_name_words') }} where kind = 'animal'
+    select place, word from {{ ref('display_name_words') }}
+    where kind = 'animal'
 ),
 
 first_sessions as (

@@ -32,20 +32,24 @@ loads as (
 ),
 
 -- an observed load time belongs to the last view of its page before it was sent; 0 and 1 ms are artefacts
-measured as (
-    select distinct on (paths.batch_id, paths.path_position)
+placed as (
+    select distinct on (loads.batch_id, loads.page, loads.seen_at, loads.load_ms)
         paths.batch_id,
         paths.path_position,
+        loads.seen_at,
         loads.load_ms
     from loads
-    cross join lateral (
-        select * from paths
-        where paths.batch_id = loads.batch_id and paths.page = loads.page and paths.viewed_at <= loads.seen_at
-        order by paths.viewed_at desc, paths.path_position desc
-        limit 1
-    ) as paths
+    inner join paths
+        on loads.batch_id = paths.batch_id and loads.page = paths.page and loads.seen_at >= paths.viewed_at
     where loads.load_ms > 1
-    order by paths.batch_id, paths.path_position, loads.seen_at desc, loads.load_ms
+    order by
+        loads.batch_id, loads.page, loads.seen_at, loads.load_ms, paths.viewed_at desc, paths.path_position desc
+),
+
+measured as (
+    select distinct on (batch_id, path_position) *
+    from placed
+    order by batch_id, path_position, seen_at desc, load_ms
 ),
 
 views as (
@@ -80,13 +84,15 @@ views as (
         load_ms,
         'event' as told_by
     from page_events
-    where not exists (
-        select from paths
-        where paths.session_group = page_events.session_group
-            and paths.page = page_events.page
-            and paths.viewed_at between page_events.occurred_at - interval '10 seconds'
-            and page_events.occurred_at + interval '10 seconds'
-    )
+    where
+        not exists (
+            select from paths
+            where
+                paths.session_group = page_events.session_group
+                and paths.page = page_events.page
+                and paths.viewed_at between page_events.occurred_at - interval '10 seconds'
+                and page_events.occurred_at + interval '10 seconds'
+        )
 )
 
 select

@@ -1,0 +1,1 @@
+"""The Dagster definitions, by kind. A module with a `@dg.definitions` function holds nothing else."""

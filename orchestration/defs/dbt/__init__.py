@@ -1,0 +1,1 @@
+"""The dbt models as assets, their tests as asset checks."""

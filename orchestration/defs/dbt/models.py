@@ -1,0 +1,114 @@
+"""All seeds and models as one asset function, since each call of dbt costs seconds."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import dbt_assets
+
+from ingest.connection import Server, resolve
+from ingest.errors import TidemarkError
+from orchestration.dbt_manifest import artifacts_folder, load_manifest
+from orchestration.dbt_process import build_arguments, prune_runs, test_arguments
+from orchestration.dbt_run import DbtRun
+from orchestration.defs.dbt.translator import Translator
+from orchestration.refresh import refreshing, set_phase
+
+MANIFEST = load_manifest()
+TRANSLATOR = Translator()
+UNIQUE_ID = "dagster_dbt/unique_id"
+
+
+class ModelsConfig(dg.Config):
+    """`full_refresh` builds the selected incremental models anew instead of what the new loads touch."""
+
+    full_refresh: bool = False
+
+
+@dbt_assets(manifest=MANIFEST, name="models", dagster_dbt_translator=TRANSLATOR)
+def models(context: dg.AssetExecutionContext, config: ModelsConfig) -> Iterator[Any]:
+    """Build, then test.
+
+    With every model selected this is a refresh: it reads all loads committed so far and moves the mark. With
+    fewer it builds them up to the last mark, which stays.
+    """
+    runs = artifacts_folder() / "runs"
+    prune_runs(runs)
+    run = DbtRun(context, MANIFEST, TRANSLATOR, runs / f"{context.run_id[:8]}-{context.retry_number}")
+    try:
+        server = resolve()
+        if context.selected_asset_keys == set(models.keys):
+            yield from refresh(run, server, full_refresh=config.full_refresh)
+        else:
+            yield from build_to_the_mark(run, server, full_refresh=config.full_refresh)
+    except TidemarkError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+
+
+def refresh(run: DbtRun, server: Server, *, full_refresh: bool) -> Iterator[Any]:
+    """Build and test everything within a refresh.
+
+    Raises:
+        TidemarkError: another refresh runs, the schema is not there, or models failed.
+    """
+    with refreshing(server, "prod", MANIFEST) as state:
+        run.context.log.info(
+            f"Refresh {state.refresh_id}: loads {state.from_seq} to {state.to_seq}, as of {state.as_of}, "
+            f"{state.touched_groups} session groups touched, {len(state.rebuilt)} models built whole."
+        )
+        environment = state.environment(server)
+        yield from run.dbt("build", build_arguments(None, full_refresh=full_refresh), environment)
+        state.models_failed = run.failed("build")
+        checks = run.context.selected_asset_check_keys
+        if checks and not state.models_failed:
+            set_phase(server, state, "tests")
+            yield from run.dbt("test", test_arguments(tests_to_run(run.context)), environment)
+            state.tests_failed = run.failed("test")
+    raise_for(state.models_failed, run)
+
+
+def build_to_the_mark(run: DbtRun, server: Server, *, full_refresh: bool) -> Iterator[Any]:
+    """Build the selected models to the last mark and run the selected checks.
+
+    Raises:
+        TidemarkError: a refresh runs, or models failed.
+    """
+    environment = server.environment() | {"TIDEMARK_REFRESH_ID": ""}
+    selected = selectors(run.context.selected_asset_keys)
+    if selected:
+        yield from run.dbt("build", build_arguments(selected, full_refresh=full_refresh), environment)
+        raise_for(run.failed("build"), run)
+    if run.context.selected_asset_check_keys:
+        yield from run.dbt("test", test_arguments(tests_to_run(run.context)), environment)
+
+
+def tests_to_run(context: dg.AssetExecutionContext) -> list[str] | None:
+    """dbt selectors of the tests behind the selected checks, None when they are all selected."""
+    selected = context.selected_asset_check_keys
+    every = {spec.key: spec for spec in models.check_specs}
+    if set(selected) == set(every):
+        return None
+    return [selector(every[key].metadata[UNIQUE_ID]) for key in selected]
+
+
+def selectors(keys: Collection[dg.AssetKey]) -> list[str]:
+    """dbt selectors of the seeds and models behind `keys`."""
+    return [selector(models.specs_by_key[key].metadata[UNIQUE_ID]) for key in keys]
+
+
+def selector(unique_id: str) -> str:
+    """How dbt's `--select` names exactly this node."""
+    return ".".join(MANIFEST["nodes"][unique_id]["fqn"])
+
+
+def raise_for(failed: list[str], run: DbtRun) -> None:
+    """Fail the run, naming what failed and dbt's first words on it.
+
+    Raises:
+        TidemarkError: `failed` is not empty.
+    """
+    if failed:
+        raise TidemarkError(
+            f"{len(failed)} models failed or were skipped ({', '.join(failed[:5])}): {run.first_error('build')}. "
+            "Mend that and run again; the mark stays and the work list is kept."
+        )

@@ -1,0 +1,54 @@
+"""How a dbt node shows in Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+
+
+def group_of(node: Mapping[str, Any]) -> str:
+    """The Dagster group of a manifest node: raw, seeds, staging, intermediate, or a mart's domain."""
+    if node["resource_type"] == "source":
+        return node["source_name"]
+    if node["resource_type"] == "seed":
+        return "seeds"
+    layer, *below = node["fqn"][1:-1] or ["models"]
+    return below[0] if layer == "marts" and below else layer
+
+
+def kinds_of(node: Mapping[str, Any]) -> set[str]:
+    """What the node's tile in the graph says it is made of."""
+    return {"dbt", "postgres", node["config"]["materialized"]}
+
+
+class Translator(DagsterDbtTranslator):
+    """Groups by layer, one asset check for each dbt test, no check that blocks."""
+
+    def __init__(self) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_source_tests_as_checks=True))
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        return group_of(dbt_resource_props)
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        # The database is another one for each server, and the manifest is parsed without any.
+        relation = f"{dbt_resource_props['schema']}.{dbt_resource_props['name']}"
+        return {**super().get_metadata(dbt_resource_props), "dagster/table_name": relation}
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        return spec if node["resource_type"] == "source" else spec.replace_attributes(kinds=kinds_of(node))
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        if spec is None:
+            return None
+        test = self.get_resource_props(manifest, unique_id)
+        # A failed test alerts; the models it read are built and the mark has its own rule.
+        return spec._replace(blocking=False, description=test.get("description") or None)

@@ -1,0 +1,1 @@
+"""Raw streams: what the inbox brings in."""
