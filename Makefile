@@ -38,6 +38,10 @@ status: $(INSTALLED) ## Lag, mark, lock, last refreshes, and why one is stuck
 dev: $(INSTALLED) ## The Dagster UI
 	$(BIN)/python -m orchestration dev
 
+.PHONY: bench
+bench: $(INSTALLED) ## Measure speed: a table, and .tidemark/bench.json
+	$(BIN)/python -m orchestration.bench
+
 .PHONY: test
 test: $(INSTALLED) ## Every test but the long ones
 	$(BIN)/python -m pytest -m "not long"

@@ -59,7 +59,16 @@ def _parse(path: Path) -> None:
     target = path.parent / "parse"
     started = time.time()
     parsed = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", "parse", "--quiet", "--target-path", target, *dbt_arguments("prod")],
+        [
+            sys.executable,
+            "-m",
+            "dbt.cli.main",
+            "parse",
+            "--quiet",
+            "--target-path",
+            target,
+            *dbt_arguments("prod"),
+        ],
         env=os.environ | {"DBT_LOG_PATH": str(target), "DBT_LOG_FORMAT": "text", "DBT_USE_COLORS": "false"},
         cwd=PROJECT_FOLDER,
         capture_output=True,

@@ -27,7 +27,7 @@ NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 
 
-def build_arguments(models: Sequence[str] | None, *, full_refresh: bool = False) -> list[str]:
+def arguments_to_build(models: Sequence[str] | None, *, full_refresh: bool = False) -> list[str]:
     """dbt's arguments that build models, seeds and functions without testing them.
 
     `models` are dbt selectors (`tidemark.marts.core.fct_sessions`), None means all.
@@ -35,7 +35,7 @@ def build_arguments(models: Sequence[str] | None, *, full_refresh: bool = False)
     return ["build", *NO_TESTS, *(["--full-refresh"] if full_refresh else []), *_selection(models)]
 
 
-def test_arguments(tests: Sequence[str] | None) -> list[str]:
+def arguments_to_test(tests: Sequence[str] | None) -> list[str]:
     """dbt's arguments that run data tests and no unit tests; `tests` are dbt selectors, None means all."""
     # A test is chosen by its own name: with a model dbt would choose every test that mentions it.
     return ["test", *NO_UNIT_TESTS, *_selection(tests), *(["--indirect-selection", "empty"] if tests else [])]

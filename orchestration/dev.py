@@ -8,10 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 
 import click
 
@@ -45,7 +44,7 @@ def dev(port: int | None = None, database: str | None = None) -> int:
     command = [sys.executable, "-W", "ignore::FutureWarning", "-m", "dagster", "dev"]
     options = ["--host", HOST, "--port", str(chosen), "--log-level", "warning"]
     with stopped_at_the_end(command + options, environment) as process:
-        announce(process, f"http://{HOST}:{chosen}", server.database)
+        announce(process, chosen, server.database)
         process.wait()
     return process.returncode if process.returncode > 0 else 0
 
@@ -65,14 +64,25 @@ def free_port(wanted: int | None) -> int:
     raise TidemarkError(f"Port {wanted} is taken: stop what listens there, or choose another with --port.")
 
 
-def announce(process: subprocess.Popen[bytes], url: str, database: str) -> None:
+def announce(process: subprocess.Popen[bytes], port: int, database: str) -> None:
     """Wait until the UI answers, then say where it is."""
     click.echo(f"Starting Dagster on the database {database} …", err=True)
     while process.poll() is None:
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310
-            click.echo(f"Dagster is at {url} (Ctrl-C stops it)")
-            return
+        with suppress(OSError, HTTPException):
+            if answers(port):
+                click.echo(f"Dagster is at http://{HOST}:{port} (Ctrl-C stops it)")
+                return
         time.sleep(0.3)
+
+
+def answers(port: int) -> bool:
+    """Whether the UI serves on this port; an exception while nobody listens."""
+    connection = HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", "/server_info")
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -277,6 +277,12 @@ def choose_time(values: list[Any], unknown: dict[str, Any], properties: dict[str
     """Puts the event's time into `occurred_at`: the client's, unless more than 24 h from the server's, then
     the server's, then the record's creation, then `occurredAt`. Other times told are kept among the unknown
     keys; without any the event is refused, since the time of loading must not become the event's."""
+    server = values[SERVER_TIME]
+    if server and values[CLIENT_TIME] is None and values[CREATED] is None and values[OCCURRED] is None:
+        # The usual record tells one time: the same answer as below, sooner.
+        values[OCCURRED] = v.timestamp(server, "timestamp")
+        if values[OCCURRED]:
+            return
     told = [
         (place, value)
         for place in TIME_PLACES

@@ -26,12 +26,12 @@ NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 def mend(line: bytes) -> bytes:
     """Replaces NUL characters and lone surrogates, raw or escaped, by U+FFFD: PostgreSQL can hold neither.
     Returns the same object when there is nothing to mend."""
-    if b"\\u" in line and SUSPECT_ESCAPE.search(line):
+    if b"\\" in line and SUSPECT_ESCAPE.search(line):
         replaced = ESCAPES.sub(lambda match: rb"\ufffd" if match["bad"] else match[0], line)
         line = line if replaced == line else replaced
     if b"\x00" in line:
         line = line.replace(b"\x00", b"\xef\xbf\xbd")
-    if b"\xed" in line and SURROGATE_BYTES.search(line):
+    if not line.isascii() and SURROGATE_BYTES.search(line):
         try:
             text = line.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:

@@ -9,7 +9,7 @@ from dagster_dbt import dbt_assets
 from ingest.connection import Server, resolve
 from ingest.errors import TidemarkError
 from orchestration.dbt_manifest import artifacts_folder, load_manifest
-from orchestration.dbt_process import build_arguments, prune_runs, test_arguments
+from orchestration.dbt_process import arguments_to_build, arguments_to_test, prune_runs
 from orchestration.dbt_run import DbtRun
 from orchestration.defs.dbt.translator import Translator
 from orchestration.refresh import refreshing, set_phase
@@ -57,12 +57,12 @@ def refresh(run: DbtRun, server: Server, *, full_refresh: bool) -> Iterator[Any]
             f"{state.touched_groups} session groups touched, {len(state.rebuilt)} models built whole."
         )
         environment = state.environment(server)
-        yield from run.dbt("build", build_arguments(None, full_refresh=full_refresh), environment)
+        yield from run.dbt("build", arguments_to_build(None, full_refresh=full_refresh), environment)
         state.models_failed = run.failed("build")
         checks = run.context.selected_asset_check_keys
         if checks and not state.models_failed:
             set_phase(server, state, "tests")
-            yield from run.dbt("test", test_arguments(tests_to_run(run.context)), environment)
+            yield from run.dbt("test", arguments_to_test(tests_to_run(run.context)), environment)
             state.tests_failed = run.failed("test")
     raise_for(state.models_failed, run)
 
@@ -76,10 +76,10 @@ def build_to_the_mark(run: DbtRun, server: Server, *, full_refresh: bool) -> Ite
     environment = server.environment() | {"TIDEMARK_REFRESH_ID": ""}
     selected = selectors(run.context.selected_asset_keys)
     if selected:
-        yield from run.dbt("build", build_arguments(selected, full_refresh=full_refresh), environment)
+        yield from run.dbt("build", arguments_to_build(selected, full_refresh=full_refresh), environment)
         raise_for(run.failed("build"), run)
     if run.context.selected_asset_check_keys:
-        yield from run.dbt("test", test_arguments(tests_to_run(run.context)), environment)
+        yield from run.dbt("test", arguments_to_test(tests_to_run(run.context)), environment)
 
 
 def tests_to_run(context: dg.AssetExecutionContext) -> list[str] | None:

@@ -24,6 +24,19 @@ def kinds_of(node: Mapping[str, Any]) -> set[str]:
     return {"dbt", "postgres", node["config"]["materialized"]}
 
 
+def check_description(test: Mapping[str, Any]) -> str | None:
+    """What a dbt test says of itself, else what it is called with."""
+    if test.get("description"):
+        return test["description"]
+    called = test.get("test_metadata")
+    if not called:
+        return None
+    arguments = {name: value for name, value in called["kwargs"].items() if name != "model"}
+    column = arguments.pop("column_name", None)
+    described = called["name"] + (f" of {column}" if column else "")
+    return described + "".join(f", {name}: {value}" for name, value in arguments.items())
+
+
 class Translator(DagsterDbtTranslator):
     """Groups by layer, one asset check for each dbt test, no check that blocks."""
 
@@ -44,11 +57,15 @@ class Translator(DagsterDbtTranslator):
         return spec if node["resource_type"] == "source" else spec.replace_attributes(kinds=kinds_of(node))
 
     def get_asset_check_spec(
-        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+        self,
+        asset_spec: dg.AssetSpec,
+        manifest: Mapping[str, Any],
+        unique_id: str,
+        project: DbtProject | None,
     ) -> dg.AssetCheckSpec | None:
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
         if spec is None:
             return None
         test = self.get_resource_props(manifest, unique_id)
         # A failed test alerts; the models it read are built and the mark has its own rule.
-        return spec._replace(blocking=False, description=test.get("description") or None)
+        return spec._replace(blocking=False, description=check_description(test))

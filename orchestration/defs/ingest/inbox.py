@@ -43,7 +43,9 @@ def raw_tables() -> list[dg.AssetSpec]:
     specs=raw_tables(),
     check_specs=[
         dg.AssetCheckSpec(
-            FILES_LOADED, asset=LEDGER, description="No file of the inbox was broken and moved to its folder `failed`."
+            FILES_LOADED,
+            asset=LEDGER,
+            description="No file of the inbox was broken and moved to its folder `failed`.",
         )
     ],
 )

@@ -1,0 +1,30 @@
+{{ config(tags=['nightly']) }}
+
+-- Both ends belong to a visit; between visits, and in another group, there is none.
+with
+
+visits (session_group, started_at, ended_at, visit) as (
+    values
+    ('a', timestamptz '2026-03-31 10:00+00', timestamptz '2026-03-31 10:20+00', 1),
+    ('a', timestamptz '2026-03-31 11:00+00', timestamptz '2026-03-31 11:00+00', 2)
+),
+
+rows_at (owner_group, at, expected) as (
+    values
+    ('a', timestamptz '2026-03-31 10:00+00', 1),
+    ('a', timestamptz '2026-03-31 10:20+00', 1),
+    ('a', timestamptz '2026-03-31 11:00+00', 2),
+    ('a', timestamptz '2026-03-31 10:30+00', null),
+    ('b', timestamptz '2026-03-31 10:10+00', null)
+),
+
+found as (
+    select rows_at.owner_group, rows_at.at, visits.visit
+    from rows_at
+    {{ join_visits('rows_at', 'at', 'owner_group') }}
+)
+
+select rows_at.*, found.visit as got
+from rows_at
+left join found using (owner_group, at)
+where found.visit is distinct from rows_at.expected

@@ -1,0 +1,32 @@
+{{ config(tags=['nightly']) }}
+
+-- To the cent: requests, tokens, unpriced requests and cost of each day and app are those of its requests.
+with
+
+requests as (
+    select
+        request_date as cost_date,
+        app_id,
+        count(*) as requests,
+        count(*) filter (where cost_usd is null) as unpriced_requests,
+        sum(total_tokens) as total_tokens,
+        sum(cost_usd) as cost_usd
+    from {{ ref('fct_llm_requests') }}
+    group by request_date, app_id
+),
+
+days as (
+    select
+        cost_date,
+        app_id,
+        sum(requests) as requests,
+        sum(unpriced_requests) as unpriced_requests,
+        sum(total_tokens) as total_tokens,
+        sum(cost_usd) as cost_usd
+    from {{ ref('agg_cost_daily') }}
+    group by cost_date, app_id
+)
+
+(select * from requests except all select * from days)
+union all
+(select * from days except all select * from requests)

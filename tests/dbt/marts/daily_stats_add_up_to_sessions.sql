@@ -1,0 +1,35 @@
+{{ config(tags=['nightly']) }}
+
+-- Every visit stands in exactly one day of one app, with all it counts.
+with
+
+sessions as (
+    select
+        app_id,
+        session_date as stat_date,
+        count(*) as total_sessions,
+        count(distinct visitor_id) as unique_visitors,
+        sum(pages_visited) as page_views,
+        sum(goal_count) as goals,
+        sum(error_count) as error_count,
+        sum(messages_sent) as total_messages_sent
+    from {{ ref('fct_sessions') }}
+    group by app_id, session_date
+),
+
+days as (
+    select
+        app_id,
+        stat_date,
+        total_sessions,
+        unique_visitors,
+        page_views,
+        goals,
+        error_count,
+        total_messages_sent
+    from {{ ref('agg_daily_stats') }}
+)
+
+(select * from sessions except all select * from days)
+union all
+(select * from days except all select * from sessions)

@@ -1,0 +1,33 @@
+{{ config(tags=['nightly']) }}
+
+-- Every visit is counted for one person, in total and by app.
+with
+
+sessions as (
+    select
+        visitor_id,
+        count(*) as total_sessions,
+        sum(event_count) as total_events,
+        sum(pages_visited) as total_page_views,
+        sum(llm_cost_usd) as llm_cost_usd,
+        min(started_at) as first_seen_at,
+        count(distinct app_id) as apps
+    from {{ ref('fct_sessions') }}
+    group by visitor_id
+),
+
+visitors as (
+    select
+        visitors.visitor_id,
+        visitors.total_sessions,
+        visitors.total_events,
+        visitors.total_page_views,
+        visitors.llm_cost_usd,
+        visitors.first_seen_at,
+        (select count(*) from {{ ref('dim_visitor_apps') }} as apps where apps.visitor_id = visitors.visitor_id) as apps
+    from {{ ref('dim_visitors') }} as visitors
+)
+
+(select * from sessions except all select * from visitors)
+union all
+(select * from visitors except all select * from sessions)

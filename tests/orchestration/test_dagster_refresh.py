@@ -1,0 +1,219 @@
+"""The refresh job against a real warehouse, with Dagster's own storage in PostgreSQL.
+
+The tests of this module are one story on one database and run in the order they stand in.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ingest.connection import Server, connect
+from ingest.load import load_file
+from orchestration.definitions import definitions
+from orchestration.instance import prepare_instance
+
+EVENTS = dg.AssetKey(["marts", "fct_events"])
+SESSIONS = dg.AssetKey(["marts", "fct_sessions"])
+
+
+@dataclass
+class Warehouse:
+    """A database, its inbox, and Dagster around them."""
+
+    server: Server
+    inbox: Path
+    instance: dg.DagsterInstance
+    definitions: dg.Definitions
+
+    def refresh(self) -> dg.ExecuteInProcessResult:
+        return self.definitions.resolve_job_def("refresh").execute_in_process(
+            instance=self.instance, raise_on_error=False
+        )
+
+    def materialize(self, *keys: dg.AssetKey) -> dg.ExecuteInProcessResult:
+        return self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            asset_selection=list(keys), instance=self.instance, raise_on_error=False
+        )
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        with connect(self.server, autocommit=True) as connection:
+            return connection.execute(query).fetchall()
+
+    def value(self, query: str) -> Any:
+        return self.ask(query)[0][0]
+
+    def mark(self) -> int:
+        return self.value("select completed_seq from ops.bounds where target = 'prod'")
+
+
+@pytest.fixture(scope="module")
+def warehouse(make_database: Callable[[], Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    server = make_database()
+    inbox = tmp_path_factory.mktemp("inbox")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIDEMARK_INBOX", str(inbox))
+        patch.delenv("DATABASE_URL", raising=False)
+        for name, value in prepare_instance(server).items():
+            if os.environ.get(name) != value:
+                patch.setenv(name, value)
+        with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+            yield Warehouse(server, inbox, instance, definitions())
+
+
+def write_events(path: Path, session: str, *times: str) -> None:
+    """Events of one session and of a visitor nobody else is, an id and a time each."""
+    lines = [
+        {
+            "eventId": f"{session}-{number}",
+            "eventName": "button_clicked",
+            "funnelId": "shop",
+            "anonymousId": f"visitor of {session}",
+            "sessionId": session,
+            "timestamp": time,
+        }
+        for number, time in enumerate(times)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    os.utime(path, (1, 1))  # Settled: nobody is writing it any more.
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    """What the failed step says, as a user reads it."""
+    failed = [event for event in result.all_events if event.is_step_failure]
+    assert len(failed) == 1
+    return failed[0].step_failure_data.error.message
+
+
+def test_a_refresh_brings_the_inbox_into_the_marts(warehouse: Warehouse) -> None:
+    write_events(warehouse.inbox / "events-1.ndjson", "s1", "2026-03-02T12:00:00Z", "2026-03-02T12:05:00Z")
+
+    result = warehouse.refresh()
+
+    assert result.success
+    assert warehouse.value("select count(*) from marts.fct_events") == 2
+    # Five minutes apart: one visit.
+    assert warehouse.ask("select started_at::date::text, duration_seconds from marts.fct_sessions") == [
+        ("2026-03-02", 300)
+    ]
+    assert warehouse.mark() == 1
+    assert [file.name for file in (warehouse.inbox / "done").iterdir()] == ["events-1.ndjson"]
+    assert not list(warehouse.inbox.glob("*.ndjson"))
+
+
+def test_the_run_is_recorded_in_postgresql(warehouse: Warehouse) -> None:
+    storage = warehouse.instance.storage_directory
+    assert storage  # The instance is the one of dagster.yaml, not an ephemeral one.
+    stored = type(warehouse.instance.event_log_storage).__name__
+    assert stored == "PostgresEventLogStorage"
+    every_asset = {spec.key for spec in warehouse.definitions.resolve_all_asset_specs()}
+    materialized = {key for key in every_asset if warehouse.instance.get_latest_materialization_event(key) is not None}
+    assert materialized == every_asset
+    checks = warehouse.definitions.resolve_asset_graph().asset_check_keys
+    latest = warehouse.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(checks))
+    assert set(latest) == set(checks)
+    assert {record.evaluation.passed for record in latest.values()} == {True}
+    loaded = warehouse.instance.get_latest_materialization_event(dg.AssetKey(["raw", "events"]))
+    metadata = loaded.asset_materialization.metadata
+    assert (metadata["files"].value, metadata["rows_loaded"].value) == (1, 2)
+
+
+def test_a_failed_test_alerts_and_stops_nothing(warehouse: Warehouse) -> None:
+    with connect(warehouse.server, autocommit=True) as connection:
+        # The next refresh does not touch this one session, so its row stays as it is.
+        connection.execute("update marts.fct_sessions set session_type = 'nonsense'")
+    write_events(warehouse.inbox / "events-2.ndjson", "s2", "2026-03-02T13:00:00Z")
+
+    result = warehouse.refresh()
+
+    assert result.success
+    failed = [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
+    assert failed == ["fct_sessions_session_type_accepted"]
+    assert warehouse.value("select count(*) from marts.fct_events") == 3
+    assert warehouse.mark() == 2
+    assert warehouse.value("select tests_failed from ops.refreshes order by refresh_id desc limit 1") == 1
+
+
+def test_some_assets_alone_are_built_to_the_mark(warehouse: Warehouse, tmp_path: Path) -> None:
+    unseen = tmp_path / "events-3.ndjson"
+    write_events(unseen, "s3", "2026-03-02T14:00:00Z")
+    with connect(warehouse.server, autocommit=True) as connection:
+        load_file(connection, unseen)
+    refreshes = warehouse.value("select count(*) from ops.refreshes")
+
+    result = warehouse.materialize(EVENTS, SESSIONS)
+
+    assert result.success
+    assert {event.asset_key for event in result.get_asset_materialization_events()} == {EVENTS, SESSIONS}
+    assert [check.asset_key for check in result.get_asset_check_evaluations()] == [SESSIONS]
+    assert warehouse.value("select count(*) from marts.fct_events") == 3
+    assert warehouse.mark() == 2
+    assert warehouse.value("select count(*) from ops.refreshes") == refreshes
+
+
+def test_a_failed_model_fails_the_run_and_leaves_the_mark(warehouse: Warehouse) -> None:
+    with connect(warehouse.server, autocommit=True) as connection:
+        connection.execute("alter table marts.fct_events rename column event_name to gone")
+
+    result = warehouse.refresh()
+
+    assert not result.success
+    message = failure_of(result)
+    assert "models failed or were skipped (fct_events" in message
+    assert "the mark stays" in message
+    assert EVENTS not in {event.asset_key for event in result.get_asset_materialization_events()}
+    assert not result.get_asset_check_evaluations() or {
+        check.check_name for check in result.get_asset_check_evaluations()
+    } == {"inbox_files_loaded"}
+    assert warehouse.mark() == 2
+    phase, failed = warehouse.ask("select phase, failed_at is not null from ops.refreshes order by refresh_id desc")[0]
+    assert (phase, failed) == ("models", True)
+
+
+def test_the_next_refresh_takes_up_what_the_failed_one_left(warehouse: Warehouse) -> None:
+    with connect(warehouse.server, autocommit=True) as connection:
+        connection.execute("alter table marts.fct_events rename column gone to event_name")
+
+    assert warehouse.refresh().success
+    assert warehouse.mark() == 3
+    assert warehouse.value("select count(*) from marts.fct_events") == 4
+
+
+def test_a_second_refresh_is_refused_with_one_line(warehouse: Warehouse) -> None:
+    with connect(warehouse.server, autocommit=True) as other:
+        other.execute("select pg_advisory_lock(hashtext('tidemark.refresh'), hashtext('prod'))")
+        result = warehouse.refresh()
+    assert not result.success
+    message = failure_of(result).strip()
+    assert message.startswith("dagster._core.definitions.events.Failure: Another refresh of prod is running")
+    assert "\n" not in message
+    assert warehouse.mark() == 3
+
+
+def test_a_broken_file_fails_a_check_and_not_the_run(warehouse: Warehouse) -> None:
+    broken = warehouse.inbox / "events-4.ndjson.gz"
+    broken.write_bytes(b"\x1f\x8b\x08\x00 cut off")
+    os.utime(broken, (1, 1))
+
+    streams = [spec.key for spec in warehouse.definitions.resolve_all_asset_specs() if spec.key.path[0] == "raw"]
+    result = warehouse.materialize(*streams)
+
+    assert result.success
+    assert [(check.check_name, check.passed) for check in result.get_asset_check_evaluations()] == [
+        ("inbox_files_loaded", False)
+    ]
+    assert (warehouse.inbox / "failed" / broken.name).exists()
+
+
+def test_no_password_is_on_disk(warehouse: Warehouse) -> None:
+    password = warehouse.server.parameters.get("password")
+    if not password:
+        pytest.skip("this server wants none")
+    written = [file for file in Path(os.environ["DAGSTER_HOME"]).rglob("*") if file.is_file()]
+    assert any(file.name == "run_results.json" for file in written)
+    assert not [file for file in written if password.encode() in file.read_bytes()]

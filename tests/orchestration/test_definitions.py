@@ -1,0 +1,236 @@
+"""Dagster knows every stream, seed, model and test that the project's files hold, and nothing else."""
+
+import importlib
+import os
+import pkgutil
+import re
+import socket
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster.components.definitions import LazyDefinitions
+
+from ingest.errors import TidemarkError
+from orchestration import dbt_manifest, defs
+from orchestration.dbt_process import arguments_to_build, arguments_to_test, prune_runs
+from orchestration.definitions import definitions
+from orchestration.defs.dbt.translator import check_description, group_of, kinds_of
+from orchestration.dev import free_port
+from orchestration.instance import settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEFINITIONS = (
+    dg.AssetsDefinition,
+    dg.JobDefinition,
+    dg.ScheduleDefinition,
+    dg.SensorDefinition,
+    dg.ConfigurableResource,
+    type(dg.define_asset_job("any")),
+)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dg.Definitions:
+    return definitions()
+
+
+@pytest.fixture(scope="module")
+def assets(loaded: dg.Definitions) -> dict[dg.AssetKey, dg.AssetSpec]:
+    return {spec.key: spec for spec in loaded.resolve_all_asset_specs()}
+
+
+def checks_of(loaded: dg.Definitions) -> list[dg.AssetCheckSpec]:
+    graph = loaded.resolve_asset_graph()
+    return [graph.get_check_spec(key) for key in graph.asset_check_keys]
+
+
+def sources_on_disk() -> set[dg.AssetKey]:
+    return {
+        dg.AssetKey([source["name"], table["name"]])
+        for file in (PROJECT / "models").rglob("*.yml")
+        for source in yaml.safe_load(file.read_text()).get("sources", [])
+        for table in source["tables"]
+    }
+
+
+def models_on_disk() -> dict[dg.AssetKey, Path]:
+    files = [file.relative_to(PROJECT / "models") for file in (PROJECT / "models").rglob("*.sql")]
+    return {dg.AssetKey([file.parts[0], file.stem]): file for file in files}
+
+
+def seeds_on_disk() -> set[dg.AssetKey]:
+    return {dg.AssetKey(["staging", file.stem]) for file in (PROJECT / "seeds").rglob("*.csv")}
+
+
+def test_assets_are_the_streams_seeds_and_models_on_disk(assets: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+    on_disk = sources_on_disk() | seeds_on_disk() | models_on_disk().keys()
+    assert {dg.AssetKey(["raw", "events"]), dg.AssetKey(["marts", "fct_sessions"])} <= on_disk
+    assert set(assets) == on_disk
+
+
+def test_a_staging_model_stands_below_its_stream(assets: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+    above = {dep.asset_key for dep in assets[dg.AssetKey(["staging", "stg_events"])].deps}
+    assert dg.AssetKey(["raw", "events"]) in above
+
+
+def test_groups_are_layers_and_domains(assets: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+    expected = dict.fromkeys(sources_on_disk(), "raw") | dict.fromkeys(seeds_on_disk(), "seeds")
+    for key, file in models_on_disk().items():
+        expected[key] = file.parts[1] if file.parts[0] == "marts" else file.parts[0]
+    assert {key: spec.group_name for key, spec in assets.items()} == expected
+
+
+def test_every_dbt_test_is_a_check_that_blocks_nothing(loaded: dg.Definitions) -> None:
+    nodes = dbt_manifest.load_manifest()["nodes"].values()
+    tests = sorted(node["name"] for node in nodes if node["resource_type"] == "test")
+    checks = checks_of(loaded)
+    assert tests, "the project has dbt tests"
+    # A singular test on several models says which one it belongs to: meta.dagster.ref.name.
+    assert sorted(check.name for check in checks) == sorted([*tests, "inbox_files_loaded"])
+    assert not [check.name for check in checks if check.blocking]
+
+
+def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:
+    names = [check.name for check in checks_of(loaded)]
+    assert len(names) == len(set(names))
+
+
+def test_jobs_and_schedules(loaded: dg.Definitions, assets: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+    repository = loaded.get_repository_def()
+    assert {name for name in repository.job_names if not name.startswith("__")} == {"refresh"}
+    assert {schedule.name: schedule.job_name for schedule in repository.schedule_defs} == {"hourly_refresh": "refresh"}
+    assert set(loaded.resolve_job_def("refresh").asset_layer.selected_asset_keys) == set(assets)
+
+
+def test_every_schedule_starts_stopped(loaded: dg.Definitions) -> None:
+    schedules = loaded.get_repository_def().schedule_defs
+    assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.STOPPED}
+
+
+def test_runs_execute_in_one_process(loaded: dg.Definitions) -> None:
+    assert loaded.resolve_job_def("refresh").executor_def.name == "in_process"
+    assert loaded.resolve_implicit_global_asset_job_def().executor_def.name == "in_process"
+
+
+def test_a_module_with_a_definitions_function_holds_nothing_else() -> None:
+    lazy = 0
+    for found in pkgutil.walk_packages(defs.__path__, f"{defs.__name__}."):
+        module = importlib.import_module(found.name)
+        if any(isinstance(value, LazyDefinitions) for value in vars(module).values()):
+            lazy += 1
+            assert not [name for name, value in vars(module).items() if isinstance(value, DEFINITIONS)], found.name
+    assert lazy
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "fqn", "group"),
+    [
+        ("seed", ["tidemark", "goal_rules"], "seeds"),
+        ("model", ["tidemark", "staging", "events", "stg_events"], "staging"),
+        ("model", ["tidemark", "intermediate", "int_sessions"], "intermediate"),
+        ("model", ["tidemark", "marts", "llm", "fct_llm_requests"], "llm"),
+        ("model", ["tidemark", "marts", "everything"], "marts"),
+        ("model", ["tidemark", "stray"], "models"),
+    ],
+)
+def test_group_of_a_node(resource_type: str, fqn: list[str], group: str) -> None:
+    assert group_of({"resource_type": resource_type, "fqn": fqn}) == group
+
+
+def test_group_of_a_source_is_its_schema() -> None:
+    assert (
+        group_of({"resource_type": "source", "source_name": "raw", "fqn": ["tidemark", "x", "raw", "events"]}) == "raw"
+    )
+
+
+def test_kinds_say_how_a_node_is_built() -> None:
+    assert kinds_of({"config": {"materialized": "incremental"}}) == {"dbt", "postgres", "incremental"}
+
+
+def test_description_of_a_check() -> None:
+    called = {
+        "name": "accepted_values",
+        "kwargs": {"model": "{{ x }}", "column_name": "plan", "values": ["a", "b"]},
+    }
+    assert check_description({"description": "Plans we sell.", "test_metadata": called}) == "Plans we sell."
+    assert check_description({"test_metadata": called}) == "accepted_values of plan, values: ['a', 'b']"
+    assert check_description({"description": ""}) is None
+
+
+def test_arguments_of_dbt() -> None:
+    no_tests = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+    assert arguments_to_build(None) == ["build", *no_tests]
+    assert arguments_to_build(["b", "a"], full_refresh=True) == [
+        "build", *no_tests, "--full-refresh", "--select", "a", "b",
+    ]  # fmt: skip
+    assert arguments_to_test(None) == ["test", "--exclude-resource-type", "unit_test"]
+    assert arguments_to_test(["one"])[-4:] == ["--select", "one", "--indirect-selection", "empty"]
+
+
+def test_old_target_folders_are_pruned(tmp_path: Path) -> None:
+    for age in range(5):
+        run = tmp_path / f"run{age}"
+        run.mkdir()
+        (run / "dbt.log").write_text("x")
+        os.utime(run, (1_000 - age, 1_000 - age))
+    prune_runs(tmp_path, keep=2)
+    assert {run.name for run in tmp_path.iterdir()} == {"run0", "run1"}
+    prune_runs(tmp_path / "not there")
+
+
+def test_the_instance_tells_nobody_and_keeps_no_password(tmp_path: Path) -> None:
+    written = settings(tmp_path)
+    assert written["telemetry"] == {"enabled": False}
+    assert written["storage"] == {"postgres": {"postgres_url": {"env": "TIDEMARK_DAGSTER_URL"}}}
+    assert written["retention"]["schedule"]["purge_after_days"]["skipped"] == 7
+
+
+def test_a_taken_port_is_refused_with_one_line_and_3000_is_only_the_usual_one() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
+        with pytest.raises(TidemarkError, match=rf"^Port {taken} is taken: .* --port\.$"):
+            free_port(taken)
+    assert free_port(taken) == taken
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", 3000))
+            listener.listen()
+        except OSError:
+            pass  # Somebody else listens there, which serves as well.
+        assert free_port(None) not in (0, 3000)
+
+
+def test_the_manifest_is_made_when_missing_and_again_when_a_file_is_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    (project / "dbt_project.yml").write_text('name: tidemark\nversion: "1.0"\nprofile: p\n')
+    (project / "profiles.yml").write_text(
+        "p: {target: prod, outputs: {prod: {type: postgres, host: h, port: 1, user: u, password: p, "
+        "dbname: d, schema: s, threads: 1}}}"
+    )
+    (project / "selectors.yml").write_text("")
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(dbt_manifest, "PROJECT_FOLDER", project)
+    monkeypatch.setattr("orchestration.refresh.PROJECT_FOLDER", project)
+
+    def models() -> set[str]:
+        return {node["name"] for node in dbt_manifest.load_manifest()["nodes"].values()}
+
+    (project / "models" / "one.sql").write_text("select 1 as a")
+    assert models() == {"one"}
+    parsed_at = (tmp_path / "home" / "dagster" / "dbt" / "manifest.json").stat().st_mtime_ns
+    assert models() == {"one"}
+    assert (tmp_path / "home" / "dagster" / "dbt" / "manifest.json").stat().st_mtime_ns == parsed_at
+    (project / "models" / "two.sql").write_text("select 2 as a")
+    assert models() == {"one", "two"}
+    (project / "models" / "one.sql").unlink()
+    assert models() == {"two"}
+    (project / "models" / "broken.sql").write_text("select {{ ref('nothing') }}")
+    with pytest.raises(TidemarkError, match=re.compile(r"does not parse: .*nothing")):
+        models()

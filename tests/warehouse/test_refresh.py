@@ -1,0 +1,257 @@
+"""What a refresh promises when it fails, is killed, meets another, or finds a model changed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ingest.connection import connect
+from ingest.errors import TidemarkError
+from orchestration.refresh import PROJECT_FOLDER
+from tests.warehouse.conftest import Warehouse, assert_same
+
+
+def event(
+    number: int, *, user: str | None = None, anonymous: str | None = None, at: str, name: str = "clicked"
+) -> bytes:
+    record = {"eventId": f"e{number}", "eventName": name, "funnelId": "shop", "timestamp": at}
+    return json.dumps(record | {"userId": user, "anonymousId": anonymous}).encode()
+
+
+FIRST = [event(1, anonymous="a1", at="2026-03-01T10:00:00Z")]
+SECOND = [event(2, anonymous="a1", at="2026-03-03T10:00:00Z")]
+LATE = [
+    event(3, user="u1", anonymous="a1", at="2026-03-20T10:00:00Z"),
+    event(4, anonymous="a9", at="2026-03-03T10:05:00Z"),
+]
+
+
+@pytest.fixture(scope="module")
+def two_visits(make_warehouse: Callable[[], Warehouse]) -> Warehouse:
+    """Two visits of one anonymous visitor on two days, built. Copied, never changed."""
+    built = make_warehouse()
+    built.load("events", FIRST)
+    built.load("events", SECOND)
+    built.refresh()
+    return built
+
+
+@pytest.fixture
+def warehouse(two_visits: Warehouse, copy_warehouse: Callable[[Warehouse], Warehouse]) -> Warehouse:
+    """Two visits of one anonymous visitor on two days, built."""
+    return copy_warehouse(two_visits)
+
+
+@pytest.fixture(scope="module")
+def with_late_events(make_warehouse: Callable[[], Warehouse]) -> dict[str, list[str]]:
+    """What the marts hold when the late events were there from the start."""
+    built = make_warehouse()
+    built.load("events", [*FIRST, *SECOND, *LATE])
+    built.refresh()
+    return built.contents()
+
+
+@pytest.fixture
+def broken_model() -> Iterator[Callable[[], None]]:
+    """Add a view that no database can build; it is gone when the test ends or `mend` is called."""
+    path = PROJECT_FOLDER / "models" / "intermediate" / "int_broken_on_purpose.sql"
+
+    def mend() -> None:
+        path.unlink(missing_ok=True)
+
+    path.write_text(
+        "{{ config(materialized='table') }}\nselect 1 / (count(*) - count(*)) as x from {{ ref('int_visits') }}\n"
+    )
+    yield mend
+    mend()
+
+
+def mark(warehouse: Warehouse) -> int:
+    return warehouse.query("select completed_seq from ops.bounds where target = 'prod'")[0][0]
+
+
+def test_a_late_event_moves_a_visit_and_the_days_it_leaves(warehouse):
+    # The 3 March visit gets an earlier start, before midnight: its day changes, and 3 March is left empty.
+    warehouse.load("events", [event(3, anonymous="a1", at="2026-03-03T09:45:00Z")])
+    warehouse.load("events", [event(4, anonymous="a1", at="2026-03-03T09:20:00Z")])
+    warehouse.load(
+        "events",
+        [event(10 + step, anonymous="a1", at=f"2026-03-{2 + hour // 24:02}T{hour % 24:02}:{minute:02}:00Z")
+         for step, (hour, minute) in enumerate(divmod(23 * 60 + 50 + 25 * k, 60) for k in range(24))],
+    )  # fmt: skip
+    warehouse.refresh()
+    days = warehouse.query("select stat_date::text, total_sessions, new_visitors from marts.agg_daily_stats order by 1")
+    assert days == [("2026-03-01", 1, 1), ("2026-03-02", 1, 0)]
+
+
+def test_a_sign_in_moves_every_earlier_visit_to_the_user(warehouse):
+    before = warehouse.query("select distinct visitor_id from marts.fct_sessions")
+    warehouse.load("events", [event(3, user="u1", anonymous="a1", at="2026-03-20T10:00:00Z")])
+    run = warehouse.refresh()
+    assert run.rebuilt == []
+    visitors = warehouse.query("select visitor_id, user_id, total_sessions from marts.dim_visitors")
+    assert [row[1:] for row in visitors] == [("u1", 3)]
+    assert visitors[0][0] != before[0][0]
+    assert warehouse.query("select distinct user_id from marts.fct_events") == [("u1",)]
+    # One person: new on the first day only.
+    assert warehouse.query("select sum(new_visitors) from marts.agg_daily_stats") == [(1,)]
+
+
+def test_an_alias_belongs_to_the_last_sign_in_before_or_else_the_first(warehouse):
+    warehouse.load(
+        "events",
+        [
+            event(3, user="u1", anonymous="a1", at="2026-03-02T10:00:00Z"),
+            event(4, user="u2", anonymous="a1", at="2026-03-10T10:00:00Z"),
+            event(5, anonymous="a1", at="2026-03-11T10:00:00Z"),
+        ],
+    )
+    warehouse.refresh()
+    users = warehouse.query("select started_at::date::text, user_id from marts.fct_sessions order by 1")
+    assert users == [
+        ("2026-03-01", "u1"), ("2026-03-02", "u1"), ("2026-03-03", "u1"), ("2026-03-10", "u2"), ("2026-03-11", "u2"),
+    ]  # fmt: skip
+
+
+def test_a_failed_model_keeps_mark_and_work_list_and_a_retry_finishes(warehouse, broken_model):
+    expected = mark(warehouse)
+    warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
+    with pytest.raises(TidemarkError, match="int_broken_on_purpose"):
+        warehouse.refresh()
+    assert mark(warehouse) == expected
+    assert warehouse.query("select count(*) from ops.touched where kind = 'session_group'")[0][0] > 0
+    assert warehouse.query(
+        "select failed_at is not null, error from ops.refreshes order by refresh_id desc limit 1"
+    ) == [(True, "failed: int_broken_on_purpose")]
+    broken_model()
+    warehouse.refresh()
+    assert mark(warehouse) == expected + 1
+    assert warehouse.query("select count(*) from ops.touched") == [(0,)]
+    assert warehouse.query("select count(*) from marts.fct_sessions") == [(3,)]
+
+
+def test_a_model_that_is_new_is_built_whole_without_disturbing_the_rest(warehouse):
+    path = PROJECT_FOLDER / "models" / "intermediate" / "int_added_by_a_test.sql"
+    path.write_text(
+        "{{ config(materialized='incremental', incremental_strategy='touched',"
+        " meta={'touched': {'session_group': ['session_group']}}) }}\n"
+        "select session_group, started_at from {{ ref('int_visits') }} where {{ where_touched('session_group') }}\n"
+    )
+    try:
+        warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
+        run = warehouse.refresh()
+        assert run.rebuilt == ["int_added_by_a_test"]
+        assert warehouse.query("select count(*) from intermediate.int_added_by_a_test") == [(3,)]
+        assert warehouse.refresh().rebuilt == []
+    finally:
+        path.unlink()
+
+
+def test_a_load_that_commits_in_the_middle_is_seen_by_the_next_refresh_only(warehouse):
+    warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
+    warehouse.query("update ops.bounds set to_seq = completed_seq where target = 'prod' returning 1")
+    assert warehouse.query("select count(*) from staging.stg_events") == [(2,)]
+    warehouse.refresh()
+    assert warehouse.query("select count(*) from staging.stg_events") == [(3,)]
+
+
+def test_two_refreshes_at_once_are_refused_with_who_runs(warehouse):
+    with contextlib.closing(connect(warehouse.server, autocommit=True)) as other:
+        other.execute("select pg_advisory_lock(hashtext('tidemark.refresh'), hashtext('prod'))")
+        with pytest.raises(TidemarkError, match=r"Another refresh of prod is running .process \d+ on"):
+            warehouse.refresh()
+        # dbt by hand asks the same lock
+        assert dbt(warehouse, "run", "--select", "stg_events").returncode != 0
+
+
+def dbt(warehouse: Warehouse, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "TIDEMARK_"))}
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "dbt.cli.main",
+            *arguments,
+            "--project-dir",
+            PROJECT_FOLDER,
+            "--profiles-dir",
+            PROJECT_FOLDER,
+        ],
+        env=environment | warehouse.server.environment(),
+        cwd=PROJECT_FOLDER,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_dbt_by_hand_builds_to_the_mark_and_never_moves_it(warehouse):
+    expected = mark(warehouse)
+    warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
+    done = dbt(warehouse, "run", "--full-refresh", "--select", "int_visits")
+    assert done.returncode == 0, done.stdout
+    assert mark(warehouse) == expected
+    assert warehouse.query("select count(*) from intermediate.int_visits") == [(2,)]
+
+
+def test_a_dev_build_stands_beside_production_with_its_own_mark(warehouse, monkeypatch):
+    from orchestration.refresh import refresh
+
+    before = warehouse.contents()
+    warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    run = refresh(warehouse.server, "dev", quiet=True)
+    prefix = run.target
+    assert prefix.startswith("dev_")
+    assert warehouse.query(f'select count(*) from "{prefix}_marts".fct_sessions') == [(3,)]
+    assert_same(before, warehouse.contents())
+    marks = dict(warehouse.query("select target, completed_seq from ops.bounds"))
+    assert marks[prefix] == marks["prod"] + 1
+
+
+@pytest.mark.parametrize("seconds", [1.5, 3.5, 5.0])
+def test_a_refresh_killed_at_any_moment_is_finished_by_the_next(warehouse, with_late_events, seconds):
+    warehouse.load("events", LATE)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "orchestration", "refresh", "--no-inbox", "--quiet"],
+        env=environment | warehouse.server.environment() | {"TIDEMARK_AS_OF": "2026-04-01T00:00:00+00:00"},
+        cwd=PROJECT_FOLDER,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(seconds)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    deadline = time.monotonic() + 20
+    while warehouse.query("select ops.refresh_is_running('prod')")[0][0] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    warehouse.refresh()
+    assert_same(with_late_events, warehouse.contents())
+
+
+def test_status_tells_lag_lock_and_a_refresh_that_died(warehouse):
+    from orchestration.status import status
+
+    warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
+    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+        connection.execute(
+            """
+            insert into ops.refreshes (target, from_seq, to_seq, as_of, host, pid, backend_pid)
+            values ('prod', 2, 3, now(), 'elsewhere', 1, 1)
+            """
+        )
+        found = status(connection)
+    assert [(row["target"], row["unseen_loads"], row["unseen_rows"], row["is_running"]) for row in found["marks"]] == [
+        ("prod", 1, 1, False)
+    ]
+    assert [row["state"] for row in found["refreshes"]] == ["died", "complete"]
