@@ -51,20 +51,30 @@ test-long: $(INSTALLED) ## The long modes of the law tests
 	$(BIN)/python -m pytest -m long
 
 .PHONY: lint
-lint: $(INSTALLED) ## ruff, sqlfluff and dbt-bouncer
+lint: $(INSTALLED) ## ruff, sqlfluff, dbt parse and dbt-bouncer; needs no server
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	PYTHONWARNINGS=ignore $(BIN)/sqlfluff lint --quiet models tests/dbt
+	$(BIN)/dbt --quiet parse --target-path target
+	@if [ -x $(BIN)/dbt-bouncer ]; then $(BIN)/dbt-bouncer run --config-file dbt-bouncer.yml; \
+		else echo "dbt-bouncer needs Python 3.11 or newer: its checks are skipped."; fi
 
 .PHONY: fmt
 fmt: $(INSTALLED) ## Format Python and SQL
+	$(BIN)/ruff check --fix --quiet --exit-zero .
 	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+	PYTHONWARNINGS=ignore $(BIN)/sqlfluff fix --quiet models tests/dbt
+
+.PHONY: docs
+docs: $(INSTALLED) ## The documentation of every relation and column, and the lineage, as one HTML page
+	@eval "$$($(BIN)/python -m ingest server env --reading)"; $(BIN)/dbt --quiet docs generate --static --target-path target
+	@echo "Open file://$(CURDIR)/target/static_index.html in a browser."
 
 .PHONY: psql
 psql: $(INSTALLED) ## A psql on the warehouse (the demo's database while there is no other)
-	@$(BIN)/python -m orchestration psql $(ARGS)
+	@$(BIN)/python -m ingest server psql --reading -- $(ARGS)
 
 .PHONY: clean
-clean: ## Stop the server; remove data, environment and build files
-	-[ ! -x $(BIN)/python ] || $(BIN)/python -m ingest server stop
-	rm -rf .venv .tidemark target logs .pytest_cache .ruff_cache .hypothesis *.egg-info
+clean: ## Remove environment and build files (DATA=yes: stop the server and remove its data too)
+	@if [ "$(DATA)" = yes ] && [ -x $(BIN)/python ]; then $(BIN)/python -m ingest server remove --yes; fi
+	rm -rf .venv target logs .pytest_cache .ruff_cache .hypothesis *.egg-info

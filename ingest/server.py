@@ -154,6 +154,18 @@ def stop(home: Path | None = None) -> bool:
     return True
 
 
+def remove(home: Path | None = None) -> None:
+    """Stop the server and delete its data, wherever that lies; what else is in the home folder stays."""
+    home = home or home_folder()
+    data = data_folder(home)
+    stop(home)
+    if data is not None:
+        shutil.rmtree(data if data.parent == home else data.parent)
+    shutil.rmtree(home / "log", ignore_errors=True)
+    for name in ("password", "server.json", "server.lock"):
+        (home / name).unlink(missing_ok=True)
+
+
 def settings(memory_bytes: int, cpus: int, *, port: int, log: Path, small_shm: bool = False) -> dict[str, str]:
     """The server's settings for a machine of this size that it shares with other programs."""
     memory = memory_bytes // MB

@@ -30,12 +30,21 @@
 {%- endmacro %}
 
 
-{% macro where_touched(column, cast_to='text') -%}
+{% macro where_touched(column) -%}
     {%- if is_incremental() -%}
-        {{ column }}::{{ cast_to }} in {{ touched_keys() }}
+        {{ is_listed(column) }}
     {%- else -%}
         true
     {%- endif -%}
+{%- endmacro %}
+
+
+{# The keys are cast, never the column: an index on it serves. #}
+{% macro is_listed(column) -%}
+    {{ column }} in (
+        select listed.key::{{ config.get('meta', {}).get('touched_type', 'text') }}
+        from {{ touched_keys() }} as listed (key)
+    )
 {%- endmacro %}
 
 
@@ -45,10 +54,7 @@
     {% set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") %}
     {% set meta = config.get('meta', {}) %}
     {% set key_column = meta['touched'].keys() | first %}
-    {% set key_type = meta.get('touched_type', 'text') %}
-    {% set of_listed_keys %}
-        {{ key_column }} in (select key::{{ key_type }} from {{ touched_keys() }} as listed (key))
-    {% endset %}
+    {% set of_listed_keys = is_listed(key_column) %}
 
     {% for column in meta.get('emits', []) %}
     insert into ops.touched (target, kind, key)
@@ -116,5 +122,5 @@
 
 {# A table built whole is analyzed at once, so that what reads it next is planned from its size. #}
 {% macro analyze_when_built_whole() %}
-    {% if not is_incremental() %}analyze {{ this }}{% endif %}
+    {% if model.config.materialized != 'view' and not is_incremental() %}analyze {{ this }}{% endif %}
 {% endmacro %}

@@ -1,10 +1,10 @@
 """`python -m orchestration`: what the Makefile calls."""
 
 import json
-import os
 import sys
 
 import click
+import psycopg
 from rich.console import Console
 from rich.table import Table
 
@@ -52,7 +52,8 @@ def status(database: str | None, as_json: bool) -> None:
     """Lag, mark, lock, last refreshes, and why one is stuck."""
     from orchestration.status import status as read_status
 
-    with connect(resolve(database, reading=True), autocommit=True) as connection:
+    server = resolve(database, reading=True)
+    with connect(server, autocommit=True) as connection:
         found = read_status(connection)
     if as_json:
         click.echo(json.dumps(found, default=str))
@@ -91,18 +92,6 @@ def dev(database: str | None, port: int | None) -> None:
     sys.exit(run_dev(port=port, database=database))
 
 
-@orchestration.command(context_settings={"ignore_unknown_options": True})
-@click.option("--database", help="Database on the embedded server.")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def psql(database: str | None, arguments: tuple[str, ...]) -> None:
-    """A psql on the warehouse (the demo's database while there is no other)."""
-    from ingest.server import psql as psql_program
-
-    server = resolve(database, reading=True)
-    program = psql_program()
-    os.execve(program, [program, *arguments], os.environ | server.environment())  # noqa: S606
-
-
 def _short(value: object) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S}" if hasattr(value, "strftime") else str(value)
 
@@ -113,6 +102,11 @@ def main() -> None:
         orchestration(prog_name="python -m orchestration")
     except TidemarkError as error:
         click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        click.echo(
+            "Error: This database was never prepared: run `make refresh` or `python -m ingest migrate`.", err=True
+        )
         sys.exit(2)
 
 

@@ -42,13 +42,16 @@ def load_manifest() -> dict[str, Any]:
 
 
 def _is_current(path: Path) -> bool:
-    return path.exists() and path.stat().st_mtime >= max(file.stat().st_mtime for file in _inputs())
+    try:
+        return path.stat().st_mtime >= max(file.stat().st_mtime for file in _inputs())
+    except FileNotFoundError:
+        # No manifest, or a file went away while we looked.
+        return False
 
 
 def _inputs() -> Iterator[Path]:
     """Files and folders; a folder's time tells of files removed from it."""
-    for name in PROJECT_FILES:
-        yield PROJECT_FOLDER / name
+    yield from filter(Path.exists, (PROJECT_FOLDER / name for name in PROJECT_FILES))
     for name in PROJECT_FOLDERS:
         for folder, _, files in os.walk(PROJECT_FOLDER / name):
             yield Path(folder)

@@ -21,8 +21,10 @@ from orchestration.dbt_manifest import artifacts_folder
 from orchestration.refresh import PROJECT_FOLDER, dbt_arguments
 
 RUNS_KEPT = 20
+LOGS_KEPT = 500
 STOP_SECONDS = 20
 PARTIAL_PARSE = "partial_parse.msgpack"
+PARENT_VARIABLE = "TIDEMARK_DBT_PARENT"
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 
@@ -66,6 +68,7 @@ def running_dbt(
             "DBT_TARGET_PATH": str(target_folder),
             "DBT_USE_COLORS": "false",
             "PYTHONUNBUFFERED": "1",
+            PARENT_VARIABLE: str(os.getpid()),
         }
         | environment,
         cwd=PROJECT_FOLDER,
@@ -98,7 +101,7 @@ def _keep_parsed(written: Path, kept: Path) -> None:
         os.replace(waiting, kept)
 
 
-def prune_runs(folder: Path, keep: int = RUNS_KEPT) -> None:
+def prune_runs(folder: Path, keep: int) -> None:
     """Remove the oldest folders in `folder`, all but `keep`."""
     if folder.exists():
         oldest_first = sorted(folder.iterdir(), key=lambda run: run.stat().st_mtime)
@@ -106,8 +109,8 @@ def prune_runs(folder: Path, keep: int = RUNS_KEPT) -> None:
             shutil.rmtree(run, ignore_errors=True)
 
 
-def _end_with_parent() -> None:
-    parent = os.getppid()
+def end_with(parent: int) -> None:
+    """End this process, whatever it is doing, when the process `parent` is no longer its parent."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -120,5 +123,5 @@ def _end_with_parent() -> None:
 if __name__ == "__main__":
     from dbt.cli.main import cli
 
-    _end_with_parent()
+    end_with(int(os.environ[PARENT_VARIABLE]))
     cli(prog_name="dbt")

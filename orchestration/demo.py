@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -89,15 +90,12 @@ def demo(console: Console | None = None) -> None:
     """
     console = console or Console(width=None if os.isatty(1) else 120)
     began = time.monotonic()
-    server = resolve(DEMO_DATABASE)
     folder = sample_folder()
     with _progress(console) as progress:
         step = progress.add_task("Writing 35 days of a made-up company's data")
         truth = write_once(folder)
         progress.update(step, description="Preparing the database")
-        with connect(server, autocommit=True) as connection:
-            migrate(connection)
-            _stop_the_clock(connection, server)
+        server = prepare_database(folder)
         progress.update(step, description="Loading")
         with connect(server) as connection:
             results = load_paths(connection, [str(folder)])
@@ -132,12 +130,29 @@ def write_once(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "truth.json").read_text(encoding="utf-8"))
 
 
-def _stop_the_clock(connection: psycopg.Connection, server: Server) -> None:
-    connection.execute(
-        sql.SQL("alter database {} set tidemark.as_of = {}").format(
-            sql.Identifier(server.database), sql.Literal(AS_OF.isoformat())
+def prepare_database(folder: Path) -> Server:
+    """The demo's own database, migrated, its clock stopped; made anew when it holds another sample.
+
+    Its comment says which sample it holds.
+    """
+    sample = f"tidemark demo {hashlib.sha256((folder / 'truth.json').read_bytes()).hexdigest()}"
+    server = resolve(DEMO_DATABASE)
+    with connect(server, autocommit=True) as connection:
+        held = connection.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()"
+        ).fetchone()[0]
+    name = sql.Identifier(server.database)
+    if held and held != sample:
+        with connect(server.with_database("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("drop database {} with (force)").format(name))
+        server = resolve(DEMO_DATABASE)
+    with connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("comment on database {} is {}").format(name, sql.Literal(sample)))
+        connection.execute(
+            sql.SQL("alter database {} set tidemark.as_of = {}").format(name, sql.Literal(AS_OF.isoformat()))
         )
-    )
+        migrate(connection)
+    return server
 
 
 def _progress(console: Console) -> Progress:

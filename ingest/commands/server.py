@@ -135,3 +135,17 @@ def psql(database: str | None, reading: bool, arguments: tuple[str, ...]) -> Non
     cleared = set(connection.variable_names().values()) - HARMLESS
     environment = {name: value for name, value in os.environ.items() if name not in cleared}
     os.execve(program, ["psql", *arguments], environment | target.environment())  # noqa: S606
+
+
+@server.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(yes: bool) -> None:
+    """Stop the embedded server and delete its data: every database on it is gone."""
+    data = embedded.data_folder()
+    if data is None:
+        click.echo("There is no embedded server")
+        return
+    if not yes:
+        click.confirm(f"Delete every database in {data}?", abort=True)
+    embedded.remove()
+    click.echo(f"Removed {data}")

@@ -102,6 +102,7 @@ language plpgsql set search_path = pg_catalog
 as $$
 declare
     parent text;
+    days date[];
     day date;
     child text;
     made integer := 0;
@@ -111,7 +112,15 @@ begin
         'session_batches', 'llm_requests',
         'events_analytics', 'events_audit', 'events_security', 'events_performance'
     ] loop
-        for day in select generate_series(first_day, first_day + days_ahead, interval '1 day')::date loop
+        -- the days ahead, and any day whose rows came before its partition
+        execute format(
+            'select array(
+                select generate_series(%L::date, %L::date, interval ''1 day'')::date
+                union select distinct (received_at at time zone ''UTC'')::date from raw.%I order by 1
+            )',
+            first_day, first_day + days_ahead, parent || '_default'
+        ) into days;
+        foreach day in array days loop
             child := format('%s_%s', parent, to_char(day, 'YYYYMMDD'));
             continue when to_regclass(format('raw.%I', child)) is not null;
             execute format('create table raw.%I (like raw.%I including defaults including constraints)', child, parent);
@@ -131,7 +140,7 @@ begin
     return made;
 end
 $$;
-comment on function ops.make_partitions(integer, date) is 'Makes the day partitions of every raw stream from first_day to days_ahead later; returns how many were missing.';
+comment on function ops.make_partitions(integer, date) is 'Makes the day partitions of every raw stream from first_day to days_ahead later, and of every day that had to land in a default partition; returns how many were missing.';
 
 create function ops.refresh_is_running(for_target text) returns boolean
 language sql stable set search_path = pg_catalog

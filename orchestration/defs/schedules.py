@@ -10,3 +10,12 @@ hourly_refresh = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Five minutes past each hour.",
 )
+
+nightly_checks = dg.ScheduleDefinition(
+    name="nightly_checks",
+    job_name="check_all",
+    cron_schedule="35 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Each night, between two hourly refreshes.",
+)

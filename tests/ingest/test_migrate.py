@@ -189,3 +189,20 @@ def test_migrating_inside_a_transaction_of_the_caller_leaves_the_commit_to_them(
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
         connection.rollback()
         assert migrate(connection) == LABELS
+
+
+def test_rows_that_came_before_their_partition_move_into_it(fresh_database):
+    with connect(fresh_database, autocommit=True) as connection:
+        for day in ("2031-05-04", "2031-05-05"):
+            connection.execute(
+                """
+                insert into raw.llm_requests
+                    (load_id, line_number, element, received_at, session_group, content_hash, record_type, occurred_at,
+                    properties)
+                values (1, 1, 0, %s, 'e:1', gen_random_uuid(), 'request', %s, '{}')
+                """,
+                [f"{day} 23:59:59+00", f"{day} 12:00:00+00"],
+            )
+        assert migrate(connection) == []
+        found = connection.execute("select tableoid::regclass::text from raw.llm_requests order by 1").fetchall()
+    assert found == [("raw.llm_requests_20310504",), ("raw.llm_requests_20310505",)]

@@ -545,3 +545,15 @@ def test_nothing_embedded_starts_while_another_server_is_named(place, run):
         assert run(home, "status", environment=variables).returncode == 3
         assert run(home, "env", environment=variables).returncode == 0
         assert not home.exists()
+
+
+def test_remove_deletes_the_data_and_nothing_else(place, run):
+    home = place / "home"
+    embedded.start(home)
+    data = embedded.data_folder(home)
+    (home / "inbox").mkdir()
+    (home / "inbox" / "events.ndjson").write_text("{}")
+    assert run(home, "remove", "--yes").returncode == 0
+    assert not data.exists()
+    assert embedded.running(home) is None
+    assert [path.name for path in home.iterdir()] == ["inbox"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster_postgres import PostgresEventLogStorage
 
 from ingest.connection import Server, connect
 from ingest.load import load_file
@@ -20,6 +21,7 @@ from orchestration.instance import prepare_instance
 
 EVENTS = dg.AssetKey(["marts", "fct_events"])
 SESSIONS = dg.AssetKey(["marts", "fct_sessions"])
+SESSION_TYPES = dg.AssetCheckKey(SESSIONS, "fct_sessions_session_type_accepted")
 
 
 @dataclass
@@ -47,6 +49,9 @@ class Warehouse:
 
     def value(self, query: str) -> Any:
         return self.ask(query)[0][0]
+
+    def check_keys(self) -> set[dg.AssetCheckKey]:
+        return set(self.definitions.resolve_asset_graph().asset_check_keys)
 
     def mark(self) -> int:
         return self.value("select completed_seq from ops.bounds where target = 'prod'")
@@ -83,6 +88,14 @@ def write_events(path: Path, session: str, *times: str) -> None:
     os.utime(path, (1, 1))  # Settled: nobody is writing it any more.
 
 
+def assert_success(result: dg.ExecuteInProcessResult) -> None:
+    assert result.success, failure_of(result)
+
+
+def failed_checks(result: dg.ExecuteInProcessResult) -> set[dg.AssetCheckKey]:
+    return {check.asset_check_key for check in result.get_asset_check_evaluations() if not check.passed}
+
+
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
     """What the failed step says, as a user reads it."""
     failed = [event for event in result.all_events if event.is_step_failure]
@@ -95,7 +108,7 @@ def test_a_refresh_brings_the_inbox_into_the_marts(warehouse: Warehouse) -> None
 
     result = warehouse.refresh()
 
-    assert result.success
+    assert_success(result)
     assert warehouse.value("select count(*) from marts.fct_events") == 2
     # Five minutes apart: one visit.
     assert warehouse.ask("select started_at::date::text, duration_seconds from marts.fct_sessions") == [
@@ -107,14 +120,13 @@ def test_a_refresh_brings_the_inbox_into_the_marts(warehouse: Warehouse) -> None
 
 
 def test_the_run_is_recorded_in_postgresql(warehouse: Warehouse) -> None:
-    storage = warehouse.instance.storage_directory
-    assert storage  # The instance is the one of dagster.yaml, not an ephemeral one.
-    stored = type(warehouse.instance.event_log_storage).__name__
-    assert stored == "PostgresEventLogStorage"
+    assert isinstance(warehouse.instance.event_log_storage, PostgresEventLogStorage)
     every_asset = {spec.key for spec in warehouse.definitions.resolve_all_asset_specs()}
     materialized = {key for key in every_asset if warehouse.instance.get_latest_materialization_event(key) is not None}
     assert materialized == every_asset
-    checks = warehouse.definitions.resolve_asset_graph().asset_check_keys
+    chosen = warehouse.definitions.resolve_job_def("refresh").asset_layer.data
+    checks = {key for data in chosen for key in data.assets_def.check_keys}
+    assert len(checks) > 1
     latest = warehouse.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(checks))
     assert set(latest) == set(checks)
     assert {record.evaluation.passed for record in latest.values()} == {True}
@@ -123,37 +135,22 @@ def test_the_run_is_recorded_in_postgresql(warehouse: Warehouse) -> None:
     assert (metadata["files"].value, metadata["rows_loaded"].value) == (1, 2)
 
 
-def test_a_failed_test_alerts_and_stops_nothing(warehouse: Warehouse) -> None:
-    with connect(warehouse.server, autocommit=True) as connection:
-        # The next refresh does not touch this one session, so its row stays as it is.
-        connection.execute("update marts.fct_sessions set session_type = 'nonsense'")
-    write_events(warehouse.inbox / "events-2.ndjson", "s2", "2026-03-02T13:00:00Z")
-
-    result = warehouse.refresh()
-
-    assert result.success
-    failed = [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
-    assert failed == ["fct_sessions_session_type_accepted"]
-    assert warehouse.value("select count(*) from marts.fct_events") == 3
-    assert warehouse.mark() == 2
-    assert warehouse.value("select tests_failed from ops.refreshes order by refresh_id desc limit 1") == 1
-
-
 def test_some_assets_alone_are_built_to_the_mark(warehouse: Warehouse, tmp_path: Path) -> None:
-    unseen = tmp_path / "events-3.ndjson"
-    write_events(unseen, "s3", "2026-03-02T14:00:00Z")
+    unseen = tmp_path / "events-2.ndjson"
+    write_events(unseen, "s2", "2026-03-02T13:00:00Z")
     with connect(warehouse.server, autocommit=True) as connection:
         load_file(connection, unseen)
-    refreshes = warehouse.value("select count(*) from ops.refreshes")
 
     result = warehouse.materialize(EVENTS, SESSIONS)
 
-    assert result.success
+    assert_success(result)
     assert {event.asset_key for event in result.get_asset_materialization_events()} == {EVENTS, SESSIONS}
-    assert [check.asset_key for check in result.get_asset_check_evaluations()] == [SESSIONS]
-    assert warehouse.value("select count(*) from marts.fct_events") == 3
-    assert warehouse.mark() == 2
-    assert warehouse.value("select count(*) from ops.refreshes") == refreshes
+    theirs = {key for key in warehouse.check_keys() if key.asset_key in (EVENTS, SESSIONS)}
+    assert SESSION_TYPES in theirs
+    assert {check.asset_check_key for check in result.get_asset_check_evaluations()} == theirs
+    assert warehouse.value("select count(*) from marts.fct_events") == 2
+    assert warehouse.mark() == 1
+    assert warehouse.value("select count(*) from ops.refreshes") == 1
 
 
 def test_a_failed_model_fails_the_run_and_leaves_the_mark(warehouse: Warehouse) -> None:
@@ -167,21 +164,39 @@ def test_a_failed_model_fails_the_run_and_leaves_the_mark(warehouse: Warehouse) 
     assert "models failed or were skipped (fct_events" in message
     assert "the mark stays" in message
     assert EVENTS not in {event.asset_key for event in result.get_asset_materialization_events()}
-    assert not result.get_asset_check_evaluations() or {
-        check.check_name for check in result.get_asset_check_evaluations()
-    } == {"inbox_files_loaded"}
-    assert warehouse.mark() == 2
-    phase, failed = warehouse.ask("select phase, failed_at is not null from ops.refreshes order by refresh_id desc")[0]
-    assert (phase, failed) == ("models", True)
+    assert {check.check_name for check in result.get_asset_check_evaluations()} == {"inbox_files_loaded"}
+    assert warehouse.mark() == 1
+    last = "select phase, failed_at is not null from ops.refreshes order by refresh_id desc limit 1"
+    assert warehouse.ask(last) == [("models", True)]
 
 
-def test_the_next_refresh_takes_up_what_the_failed_one_left(warehouse: Warehouse) -> None:
+def test_everything_picked_by_hand_is_a_refresh_too_and_takes_up_what_the_failed_one_left(warehouse: Warehouse) -> None:
     with connect(warehouse.server, autocommit=True) as connection:
         connection.execute("alter table marts.fct_events rename column gone to event_name")
+        # Nothing new touches the one session there is, so its row stays as it is now.
+        connection.execute("update marts.fct_sessions set session_type = 'nonsense'")
 
-    assert warehouse.refresh().success
-    assert warehouse.mark() == 3
-    assert warehouse.value("select count(*) from marts.fct_events") == 4
+    result = warehouse.materialize(*[spec.key for spec in warehouse.definitions.resolve_all_asset_specs()])
+
+    assert_success(result)
+    assert warehouse.mark() == 2
+    assert warehouse.value("select count(*) from marts.fct_events") == 3
+    # A failed test alerts and stops nothing.
+    failed = failed_checks(result)
+    assert SESSION_TYPES in failed
+    last = "select tests_failed from ops.refreshes order by refresh_id desc limit 1"
+    assert warehouse.value(last) == len(failed)
+
+
+def test_all_checks_run_without_building_anything(warehouse: Warehouse) -> None:
+    job = warehouse.definitions.resolve_job_def("check_all")
+    result = job.execute_in_process(instance=warehouse.instance, raise_on_error=False)
+
+    assert_success(result)
+    assert not result.get_asset_materialization_events()
+    told = {check.asset_check_key for check in result.get_asset_check_evaluations()}
+    assert told == {key for key in warehouse.check_keys() if key.name != "inbox_files_loaded"}
+    assert SESSION_TYPES in failed_checks(result)
 
 
 def test_a_second_refresh_is_refused_with_one_line(warehouse: Warehouse) -> None:
@@ -192,7 +207,7 @@ def test_a_second_refresh_is_refused_with_one_line(warehouse: Warehouse) -> None
     message = failure_of(result).strip()
     assert message.startswith("dagster._core.definitions.events.Failure: Another refresh of prod is running")
     assert "\n" not in message
-    assert warehouse.mark() == 3
+    assert warehouse.mark() == 2
 
 
 def test_a_broken_file_fails_a_check_and_not_the_run(warehouse: Warehouse) -> None:
@@ -203,10 +218,9 @@ def test_a_broken_file_fails_a_check_and_not_the_run(warehouse: Warehouse) -> No
     streams = [spec.key for spec in warehouse.definitions.resolve_all_asset_specs() if spec.key.path[0] == "raw"]
     result = warehouse.materialize(*streams)
 
-    assert result.success
-    assert [(check.check_name, check.passed) for check in result.get_asset_check_evaluations()] == [
-        ("inbox_files_loaded", False)
-    ]
+    assert_success(result)
+    passed = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert passed["inbox_files_loaded"] is False
     assert (warehouse.inbox / "failed" / broken.name).exists()
 
 

@@ -5,7 +5,11 @@ import os
 import pkgutil
 import re
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,12 +17,14 @@ import yaml
 from dagster.components.definitions import LazyDefinitions
 
 from ingest.errors import TidemarkError
-from orchestration import dbt_manifest, defs
+from orchestration import dbt_manifest, defs, model_state
 from orchestration.dbt_process import arguments_to_build, arguments_to_test, prune_runs
 from orchestration.definitions import definitions
-from orchestration.defs.dbt.translator import check_description, group_of, kinds_of
+from orchestration.defs.dbt.models import MANIFEST
+from orchestration.defs.dbt.translator import attach_tests, check_description, group_of, kinds_of
 from orchestration.dev import free_port
 from orchestration.instance import settings
+from orchestration.refresh import dbt_arguments
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEFINITIONS = (
@@ -44,6 +50,11 @@ def assets(loaded: dg.Definitions) -> dict[dg.AssetKey, dg.AssetSpec]:
 def checks_of(loaded: dg.Definitions) -> list[dg.AssetCheckSpec]:
     graph = loaded.resolve_asset_graph()
     return [graph.get_check_spec(key) for key in graph.asset_check_keys]
+
+
+def checks_of_job(loaded: dg.Definitions, name: str) -> set[str]:
+    chosen = loaded.resolve_job_def(name).asset_layer.data
+    return {key.name for data in chosen for key in data.assets_def.check_keys}
 
 
 def sources_on_disk() -> set[dg.AssetKey]:
@@ -82,14 +93,54 @@ def test_groups_are_layers_and_domains(assets: dict[dg.AssetKey, dg.AssetSpec]) 
     assert {key: spec.group_name for key, spec in assets.items()} == expected
 
 
-def test_every_dbt_test_is_a_check_that_blocks_nothing(loaded: dg.Definitions) -> None:
-    nodes = dbt_manifest.load_manifest()["nodes"].values()
-    tests = sorted(node["name"] for node in nodes if node["resource_type"] == "test")
+def test_every_dbt_test_of_a_model_is_a_check_that_blocks_nothing(loaded: dg.Definitions) -> None:
+    tests = sorted(
+        node["name"]
+        for node in MANIFEST["nodes"].values()
+        # A test of a macro reads no model: CI runs it.
+        if node["resource_type"] == "test" and node["depends_on"]["nodes"]
+    )
     checks = checks_of(loaded)
     assert tests, "the project has dbt tests"
-    # A singular test on several models says which one it belongs to: meta.dagster.ref.name.
     assert sorted(check.name for check in checks) == sorted([*tests, "inbox_files_loaded"])
     assert not [check.name for check in checks if check.blocking]
+
+
+def test_a_test_on_several_models_belongs_to_the_lowest() -> None:
+    def node(kind: str, name: str, *above: str, **more: Any) -> dict[str, Any]:
+        return {"resource_type": kind, "name": name, "depends_on": {"nodes": list(above)}, "config": {}} | more
+
+    chosen = {"meta": {"dagster": {"ref": {"name": "fact"}}}}
+    manifest = {
+        "nodes": {
+            "model.z": node("model", "stage", "source.raw"),
+            "model.y": node("model", "fact", "model.z"),
+            "model.x": node("model", "sum", "model.y"),
+            "model.w": node("model", "other_sum", "model.y"),
+            "test.adds_up": node("test", "adds_up", "model.x", "model.y", "model.z"),
+            "test.equals": node("test", "equals", "model.x", "model.w"),
+            "test.chosen": node("test", "chosen", "model.x", "model.y", config=chosen),
+            "test.single": node("test", "single", "model.x"),
+            "test.generic": node("test", "generic", "model.x", "model.y", attached_node="model.y"),
+            "test.macro": node("test", "macro"),
+        }
+    }
+    attached = {name: found["config"].get("meta") for name, found in attach_tests(manifest)["nodes"].items()}
+    assert attached["test.adds_up"] == {"dagster": {"ref": {"name": "sum"}}}
+    assert attached["test.equals"] == {"dagster": {"ref": {"name": "sum"}}}
+    assert attached["test.chosen"] == {"dagster": {"ref": {"name": "fact"}}}
+    assert [attached[name] for name in ("test.single", "test.generic", "test.macro", "model.x")] == [None] * 4
+
+
+def test_the_command_line_and_dagster_agree_on_what_a_model_is_made_of() -> None:
+    from dbt.cli.main import dbtRunner
+
+    # Otherwise each of the two would build whole what the other has built.
+    parsed = dbtRunner().invoke(["parse", "--quiet", *dbt_arguments("prod")])
+    assert parsed.success
+    theirs = model_state.checksums(parsed.result.writable_manifest().to_dict(omit_none=False), {})
+    assert theirs
+    assert model_state.checksums(MANIFEST, {}) == theirs
 
 
 def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:
@@ -97,11 +148,36 @@ def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:
     assert len(names) == len(set(names))
 
 
-def test_jobs_and_schedules(loaded: dg.Definitions, assets: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+def test_jobs_and_schedules(loaded: dg.Definitions) -> None:
     repository = loaded.get_repository_def()
-    assert {name for name in repository.job_names if not name.startswith("__")} == {"refresh"}
-    assert {schedule.name: schedule.job_name for schedule in repository.schedule_defs} == {"hourly_refresh": "refresh"}
-    assert set(loaded.resolve_job_def("refresh").asset_layer.selected_asset_keys) == set(assets)
+    assert {name for name in repository.job_names if not name.startswith("__")} == {"refresh", "check_all"}
+    assert {schedule.name: schedule.job_name for schedule in repository.schedule_defs} == {
+        "hourly_refresh": "refresh",
+        "nightly_checks": "check_all",
+    }
+
+
+def test_a_refresh_builds_everything_and_leaves_nightly_tests_out(
+    loaded: dg.Definitions, assets: dict[dg.AssetKey, dg.AssetSpec]
+) -> None:
+    nightly = {
+        node["name"]
+        for node in MANIFEST["nodes"].values()
+        if node["resource_type"] == "test" and "nightly" in node["tags"] and node["depends_on"]["nodes"]
+    }
+    every = {check.name for check in checks_of(loaded)}
+    assert loaded.resolve_job_def("refresh").asset_layer.selected_asset_keys == set(assets)
+    assert checks_of_job(loaded, "refresh") == every - nightly
+    assert not loaded.resolve_job_def("check_all").asset_layer.selected_asset_keys
+    assert nightly <= checks_of_job(loaded, "check_all")
+
+
+def test_a_full_refresh_is_asked_for_in_the_launchpad(loaded: dg.Definitions) -> None:
+    job = loaded.resolve_job_def("refresh")
+    asked = dg.validate_run_config(job, {"ops": {"models": {"config": {"full_refresh": True}}}})
+    assert asked["ops"]["models"]["config"] == {"full_refresh": True}
+    with pytest.raises(dg.DagsterInvalidConfigError, match="target"):
+        dg.validate_run_config(job, {"ops": {"models": {"config": {"target": "dev"}}}})
 
 
 def test_every_schedule_starts_stopped(loaded: dg.Definitions) -> None:
@@ -177,7 +253,38 @@ def test_old_target_folders_are_pruned(tmp_path: Path) -> None:
         os.utime(run, (1_000 - age, 1_000 - age))
     prune_runs(tmp_path, keep=2)
     assert {run.name for run in tmp_path.iterdir()} == {"run0", "run1"}
-    prune_runs(tmp_path / "not there")
+    prune_runs(tmp_path / "not there", keep=2)
+
+
+def test_dbt_ends_with_the_run_that_started_it() -> None:
+    child = "import os, time; from orchestration.dbt_process import end_with; end_with(os.getppid()); time.sleep(60)"
+    parent = (
+        "import subprocess, sys, time\n"
+        f"print(subprocess.Popen([sys.executable, '-c', {child!r}]).pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+    assert run.stdout is not None
+    dbt = Path("/proc", run.stdout.readline().strip())
+    if not dbt.parent.exists():
+        run.kill()
+        pytest.skip("no /proc to look into")
+    time.sleep(3)
+    assert dbt.exists(), "it lives while the run does"
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 20
+    while is_alive(dbt) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not is_alive(dbt)
+
+
+def is_alive(process: Path) -> bool:
+    """Whether a /proc folder is of a process that is no zombie."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_the_instance_tells_nobody_and_keeps_no_password(tmp_path: Path) -> None:

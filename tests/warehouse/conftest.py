@@ -9,17 +9,27 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingest.connection import Server, connect
-from ingest.load import load_file
+from ingest.load import load_file, load_paths
 from ingest.sample import AS_OF, write_sample
 from orchestration.refresh import Refresh, refresh
 from tests.conftest import create_database, drop_database
 
 STREAMS = ("session_batches", "events", "llm_requests")
 BUILT_SCHEMAS = ("intermediate", "marts")
+
+
+def without_server_variables() -> dict[str, str]:
+    """The environment for a child process, but for what would name another server or clock."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PG") and name not in ("DATABASE_URL", "TIDEMARK_AS_OF", "TIDEMARK_REFRESH_ID")
+    }
 
 
 class Warehouse:
@@ -126,3 +136,21 @@ def small_sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[byt
     folder = tmp_path_factory.mktemp("small") / "sample"
     write_sample(folder, seed=11, days=9, visitors=40)
     return {stream: lines_of(sorted((folder / stream).iterdir())) for stream in STREAMS}
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Folder and truth of a whole sample, five weeks."""
+    folder = tmp_path_factory.mktemp("truth") / "sample"
+    return folder, write_sample(folder, seed=5, days=35, visitors=400)
+
+
+@pytest.fixture(scope="session")
+def sample_warehouse(make_warehouse: Callable[[], Warehouse], sample: tuple[Path, dict[str, Any]]) -> Warehouse:
+    """The whole sample loaded and built. Read only."""
+    built = make_warehouse()
+    with contextlib.closing(connect(built.server)) as connection:
+        load_paths(connection, [sample[0]])
+    run = built.refresh()
+    assert run.tests_failed == []
+    return built

@@ -16,7 +16,7 @@ import pytest
 from ingest.connection import connect
 from ingest.errors import TidemarkError
 from orchestration.refresh import PROJECT_FOLDER
-from tests.warehouse.conftest import Warehouse, assert_same
+from tests.warehouse.conftest import Warehouse, assert_same, without_server_variables
 
 
 def event(
@@ -173,7 +173,6 @@ def test_two_refreshes_at_once_are_refused_with_who_runs(warehouse):
 
 
 def dbt(warehouse: Warehouse, *arguments: str) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "TIDEMARK_"))}
     return subprocess.run(
         [
             sys.executable,
@@ -185,7 +184,7 @@ def dbt(warehouse: Warehouse, *arguments: str) -> subprocess.CompletedProcess:
             "--profiles-dir",
             PROJECT_FOLDER,
         ],
-        env=environment | warehouse.server.environment(),
+        env=without_server_variables() | warehouse.server.environment(),
         cwd=PROJECT_FOLDER,
         capture_output=True,
         text=True,
@@ -221,10 +220,11 @@ def test_a_dev_build_stands_beside_production_with_its_own_mark(warehouse, monke
 @pytest.mark.parametrize("seconds", [1.5, 3.5, 5.0])
 def test_a_refresh_killed_at_any_moment_is_finished_by_the_next(warehouse, with_late_events, seconds):
     warehouse.load("events", LATE)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     running = subprocess.Popen(
         [sys.executable, "-m", "orchestration", "refresh", "--no-inbox", "--quiet"],
-        env=environment | warehouse.server.environment() | {"TIDEMARK_AS_OF": "2026-04-01T00:00:00+00:00"},
+        env=without_server_variables()
+        | warehouse.server.environment()
+        | {"TIDEMARK_AS_OF": "2026-04-01T00:00:00+00:00"},
         cwd=PROJECT_FOLDER,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

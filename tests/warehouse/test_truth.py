@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from ingest.connection import connect
-from ingest.load import load_paths
-from ingest.sample import write_sample
-from tests.warehouse.conftest import Warehouse
 
 BY_APP_AND_DAY = """
 with
@@ -49,24 +41,8 @@ MEASURES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("truth") / "sample"
-    return folder, write_sample(folder, seed=5, days=35, visitors=400)
-
-
-@pytest.fixture(scope="module")
-def warehouse(make_warehouse: Callable[[], Warehouse], sample: tuple[Path, dict[str, Any]]) -> Warehouse:
-    built = make_warehouse()
-    with contextlib.closing(connect(built.server)) as connection:
-        load_paths(connection, [sample[0]])
-    run = built.refresh()
-    assert run.tests_failed == []
-    return built
-
-
-def test_every_count_of_every_app_and_day(warehouse, sample):
-    with contextlib.closing(connect(warehouse.server)) as connection:
+def test_every_count_of_every_app_and_day(sample_warehouse, sample):
+    with contextlib.closing(connect(sample_warehouse.server)) as connection:
         cursor = connection.execute(BY_APP_AND_DAY)
         names = [column.name for column in cursor.description]
         measured = {(row[0], row[1].isoformat()): dict(zip(names, row, strict=True)) for row in cursor}
@@ -81,25 +57,25 @@ def test_every_count_of_every_app_and_day(warehouse, sample):
     assert differing == {}
 
 
-def test_messages_sent_from_widget_and_chat(warehouse, sample):
+def test_messages_sent_from_widget_and_chat(sample_warehouse, sample):
     totals = sample[1]["totals"]["all"]
-    widget = warehouse.query("select sum(messages_sent) from marts.agg_session_activity")[0][0]
+    widget = sample_warehouse.query("select sum(messages_sent) from marts.agg_session_activity")[0][0]
     assert widget == totals["messages_sent"]
-    assert warehouse.query("select sum(messages_sent) from marts.fct_sessions")[0][0] == (
+    assert sample_warehouse.query("select sum(messages_sent) from marts.fct_sessions")[0][0] == (
         totals["messages_sent"] + sample[1]["interactions"]["chat_message_sent"]
     )
 
 
-def test_counters_rise_to_what_was_clicked(warehouse, sample):
-    risen = warehouse.query(
+def test_counters_rise_to_what_was_clicked(sample_warehouse, sample):
+    risen = sample_warehouse.query(
         "select name, sum(rise)::bigint from intermediate.int_batch_counters where kind = 'interaction' group by name"
     )
     assert dict(risen) == sample[1]["interactions"]
 
 
-def test_rejects_are_the_planted_bad_lines(warehouse, sample):
+def test_rejects_are_the_planted_bad_lines(sample_warehouse, sample):
     rejected = dict(
-        warehouse.query("select stream, sum(rejected)::bigint from raw.loads where rejected > 0 group by stream")
+        sample_warehouse.query("select stream, sum(rejected)::bigint from raw.loads where rejected > 0 group by stream")
     )
     planted = {
         stream: sample[1]["bad_lines"][stream] + sample[1]["bad_elements"][stream]
@@ -108,8 +84,8 @@ def test_rejects_are_the_planted_bad_lines(warehouse, sample):
     assert rejected == planted
 
 
-def test_the_three_incidents_are_found_within_two_buckets(warehouse, sample):
-    anomalies = warehouse.query(
+def test_the_three_incidents_are_found_within_two_buckets(sample_warehouse, sample):
+    anomalies = sample_warehouse.query(
         "select kind, app_id, severity, first_seen_at, last_seen_at, grain_minutes from marts.fct_anomalies"
     )
     assert len(sample[1]["incidents"]) == 3
@@ -126,7 +102,7 @@ def test_the_three_incidents_are_found_within_two_buckets(warehouse, sample):
         assert found[0][2] == "critical"
 
 
-def test_no_session_ends_before_it_starts_or_lasts_over_a_day(warehouse):
-    assert warehouse.query(
+def test_no_session_ends_before_it_starts_or_lasts_over_a_day(sample_warehouse):
+    assert sample_warehouse.query(
         "select count(*) from marts.fct_sessions where ended_at < started_at or duration_seconds >= 86400"
     ) == [(0,)]

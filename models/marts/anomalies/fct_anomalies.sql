@@ -19,12 +19,7 @@ observed as (
 
 judged as (
     select
-        observed.metric,
-        observed.app_id,
-        observed.kind,
-        observed.grain_minutes,
-        observed.bucket_at,
-        observed.value,
+        observed.*,
         rules.rule,
         rules.detector,
         rules.direction,

@@ -41,6 +41,8 @@ owned as (
 select
     -- ids
     cost_date,
+    md5((app_id, user_id, visitor_id, workspace_id, project_id, team_id, plan, feature_id, provider, model)::text)::uuid
+        as cost_key,
     app_id,
     user_id,
     visitor_id,

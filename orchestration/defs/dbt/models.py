@@ -9,12 +9,13 @@ from dagster_dbt import dbt_assets
 from ingest.connection import Server, resolve
 from ingest.errors import TidemarkError
 from orchestration.dbt_manifest import artifacts_folder, load_manifest
-from orchestration.dbt_process import arguments_to_build, arguments_to_test, prune_runs
+from orchestration.dbt_process import LOGS_KEPT, RUNS_KEPT, arguments_to_build, arguments_to_test, prune_runs
 from orchestration.dbt_run import DbtRun
-from orchestration.defs.dbt.translator import Translator
+from orchestration.defs.dbt.translator import Translator, attach_tests
+from orchestration.instance import instance_folder
 from orchestration.refresh import refreshing, set_phase
 
-MANIFEST = load_manifest()
+MANIFEST = attach_tests(load_manifest())
 TRANSLATOR = Translator()
 UNIQUE_ID = "dagster_dbt/unique_id"
 
@@ -33,7 +34,8 @@ def models(context: dg.AssetExecutionContext, config: ModelsConfig) -> Iterator[
     fewer it builds them up to the last mark, which stays.
     """
     runs = artifacts_folder() / "runs"
-    prune_runs(runs)
+    prune_runs(runs, RUNS_KEPT)
+    prune_runs(instance_folder() / "logs", LOGS_KEPT)
     run = DbtRun(context, MANIFEST, TRANSLATOR, runs / f"{context.run_id[:8]}-{context.retry_number}")
     try:
         server = resolve()
@@ -89,6 +91,11 @@ def tests_to_run(context: dg.AssetExecutionContext) -> list[str] | None:
     if set(selected) == set(every):
         return None
     return [selector(every[key].metadata[UNIQUE_ID]) for key in selected]
+
+
+def checks_tagged(tag: str) -> list[dg.AssetCheckKey]:
+    """The checks whose dbt test carries `tag`."""
+    return [spec.key for spec in models.check_specs if tag in MANIFEST["nodes"][spec.metadata[UNIQUE_ID]]["tags"]]
 
 
 def selectors(keys: Collection[dg.AssetKey]) -> list[str]:

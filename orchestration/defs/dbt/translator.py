@@ -24,6 +24,30 @@ def kinds_of(node: Mapping[str, Any]) -> set[str]:
     return {"dbt", "postgres", node["config"]["materialized"]}
 
 
+def attach_tests(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Say of each test on several models which one's check it is, as `meta: {dagster: {ref: {name: …}}}` would.
+
+    That is the one furthest down the graph, which is made of the others; between equals the last by name. What
+    a test says itself stays. Changes and returns `manifest`.
+    """
+    nodes = manifest["nodes"]
+    depths: dict[str, int] = {}
+
+    def depth(unique_id: str) -> int:
+        if unique_id not in depths:
+            above = nodes[unique_id]["depends_on"].get("nodes", []) if unique_id in nodes else []
+            depths[unique_id] = 1 + max(map(depth, above), default=0)
+        return depths[unique_id]
+
+    for node in nodes.values():
+        read = [unique_id for unique_id in node["depends_on"].get("nodes", []) if unique_id in nodes]
+        if node["resource_type"] == "test" and not node.get("attached_node") and len(read) > 1:
+            owner = max(read, key=lambda unique_id: (depth(unique_id), unique_id))
+            meta = node["config"].setdefault("meta", {})
+            meta.setdefault("dagster", {}).setdefault("ref", {"name": nodes[owner]["name"]})
+    return manifest
+
+
 def check_description(test: Mapping[str, Any]) -> str | None:
     """What a dbt test says of itself, else what it is called with."""
     if test.get("description"):

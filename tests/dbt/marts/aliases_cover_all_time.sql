@@ -1,6 +1,7 @@
 {{ config(tags=['nightly']) }}
 
--- The spans of an anonymous id follow one another without a gap, from the beginning to now, and name the user's visitor.
+-- The spans of an anonymous id follow one another without a gap, from the beginning to now, and name the user's
+-- visitor.
 with
 
 ordered as (

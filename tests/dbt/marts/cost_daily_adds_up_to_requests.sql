@@ -27,6 +27,20 @@ days as (
     group by cost_date, app_id
 )
 
-(select * from requests except all select * from days)
-union all
-(select * from days except all select * from requests)
+select *
+from requests
+full join days using (cost_date, app_id)
+where
+    (
+        requests.requests,
+        requests.unpriced_requests,
+        requests.total_tokens,
+        requests.cost_usd
+    )
+    is distinct from
+    (
+        days.requests,
+        days.unpriced_requests,
+        days.total_tokens,
+        days.cost_usd
+    )

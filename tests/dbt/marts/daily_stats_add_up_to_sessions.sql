@@ -30,6 +30,24 @@ days as (
     from {{ ref('agg_daily_stats') }}
 )
 
-(select * from sessions except all select * from days)
-union all
-(select * from days except all select * from sessions)
+select *
+from sessions
+full join days using (app_id, stat_date)
+where
+    (
+        sessions.total_sessions,
+        sessions.unique_visitors,
+        sessions.page_views,
+        sessions.goals,
+        sessions.error_count,
+        sessions.total_messages_sent
+    )
+    is distinct from
+    (
+        days.total_sessions,
+        days.unique_visitors,
+        days.page_views,
+        days.goals,
+        days.error_count,
+        days.total_messages_sent
+    )

@@ -1,7 +1,7 @@
 {{ config(tags=['nightly']) }}
 
--- Visits of a group neither overlap nor stand closer than the gap, unless the cap cut them: without a gap between them they
--- are one run, whose start plus k caps is where it is cut, one visit in each piece.
+-- Visits of a group neither overlap nor stand closer than the gap, unless the cap cut them: without a gap between
+-- them they are one run, whose start plus k caps is where it is cut, one visit in each piece.
 with
 
 ordered as (
@@ -10,7 +10,8 @@ ordered as (
         session_key,
         started_at,
         ended_at,
-        started_at - lag(ended_at) over by_start >= {{ var('session_gap_minutes') }} * interval '1 minute' as follows_gap
+        started_at - lag(ended_at) over by_start
+        >= {{ var('session_gap_minutes') }} * interval '1 minute' as follows_gap
     from {{ ref('fct_sessions') }}
     window by_start as (partition by session_group order by started_at)
 ),

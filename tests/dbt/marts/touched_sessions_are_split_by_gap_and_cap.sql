@@ -7,7 +7,8 @@ ordered as (
         session_key,
         started_at,
         ended_at,
-        started_at - lag(ended_at) over by_start >= {{ var('session_gap_minutes') }} * interval '1 minute' as follows_gap
+        started_at - lag(ended_at) over by_start
+        >= {{ var('session_gap_minutes') }} * interval '1 minute' as follows_gap
     from {{ ref('fct_sessions') }}
     where session_group in {{ touched(['session_group', 'int_sessions.session_group']) }}
     window by_start as (partition by session_group order by started_at)

@@ -16,6 +16,12 @@ sessions as (
     group by visitor_id
 ),
 
+apps as (
+    select visitor_id, count(*) as apps
+    from {{ ref('dim_visitor_apps') }}
+    group by visitor_id
+),
+
 visitors as (
     select
         visitors.visitor_id,
@@ -24,10 +30,29 @@ visitors as (
         visitors.total_page_views,
         visitors.llm_cost_usd,
         visitors.first_seen_at,
-        (select count(*) from {{ ref('dim_visitor_apps') }} as apps where apps.visitor_id = visitors.visitor_id) as apps
+        apps.apps
     from {{ ref('dim_visitors') }} as visitors
+    left join apps on visitors.visitor_id = apps.visitor_id
 )
 
-(select * from sessions except all select * from visitors)
-union all
-(select * from visitors except all select * from sessions)
+select *
+from sessions
+full join visitors using (visitor_id)
+where
+    (
+        sessions.total_sessions,
+        sessions.total_events,
+        sessions.total_page_views,
+        sessions.llm_cost_usd,
+        sessions.first_seen_at,
+        sessions.apps
+    )
+    is distinct from
+    (
+        visitors.total_sessions,
+        visitors.total_events,
+        visitors.total_page_views,
+        visitors.llm_cost_usd,
+        visitors.first_seen_at,
+        visitors.apps
+    )

@@ -1,0 +1,158 @@
+"""Rules of the dbt project that dbt-bouncer has no check for, read off the manifest."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.refresh import PROJECT_FOLDER, dbt_arguments
+
+Node = Mapping[str, Any]
+
+# Macros that a query on literal rows cannot test, and what tests them.
+TESTED_ELSEWHERE = {
+    "touched": "the hourly tests read the work list by it; test_same_answer builds by it",
+    "touched_keys": "test_same_answer builds by it",
+    "where_touched": "test_same_answer builds by it",
+    "is_listed": "test_same_answer builds by it",
+    "get_incremental_touched_sql": "test_same_answer builds by it",
+    "touch_merged_groups": "test_same_answer builds by it",
+    "visits_of_touched_groups": "test_same_answer builds by it",
+    "should_full_refresh": "test_refresh adds a model",
+    "is_listed_for_rebuild": "test_refresh adds a model",
+    "analyze_when_built_whole": "speed alone hangs on it",
+    "settle_bounds": "test_refresh calls dbt by hand, and beside a refresh",
+    "grant_schema_usage": "analysts_may_read_the_marts sees its result",
+    "generate_schema_name": "names_of_a_target_are_plain_or_prefixed sees its result",
+}
+
+# Intermediate models that hold a bag of rows: two equal ones both count.
+WITHOUT_KEY = {"int_batch_counters": "two snapshots taken at the same time may show the same rise"}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The project's manifest, parsed without a server."""
+    target = tmp_path_factory.mktemp("manifest")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "dbt.cli.main", "parse", "--quiet"),
+            *("--target-path", target, "--log-path", target, *dbt_arguments("prod")),
+        ],
+        check=True,
+        cwd=PROJECT_FOLDER,
+    )
+    return json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+
+
+def nodes(manifest: Mapping[str, Any], resource_type: str, folder: str = "") -> Iterator[Node]:
+    """Nodes of a type whose file lies in a folder of the project."""
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == resource_type and node["original_file_path"].startswith(folder):
+            yield node
+
+
+def attached_tests(manifest: Mapping[str, Any], model: Node, test: str) -> list[Node]:
+    """The tests of that generic kind on a model."""
+    return [
+        node
+        for node in nodes(manifest, "test")
+        if node.get("attached_node") == model["unique_id"] and node["test_metadata"]["name"] == test
+    ]
+
+
+def test_a_staging_model_reads_one_stream_and_a_stream_has_one(manifest):
+    streams = Counter()
+    for model in nodes(manifest, "model", "models/staging"):
+        read = {name for _, name in model["sources"]} - {"loads"}
+        assert len(read) == 1, (model["name"], read)
+        assert model["name"] == f"stg_{next(iter(read))}"
+        streams.update(read)
+    assert streams
+    assert set(streams.values()) == {1}
+
+
+def test_every_mart_has_a_key(manifest):
+    for model in nodes(manifest, "model", "models/marts"):
+        keys = [constraint for constraint in model["constraints"] if constraint["type"] == "primary_key"]
+        assert len(keys) == 1 or attached_tests(manifest, model, "unique_key"), model["name"]
+        # A named key breaks the next full refresh: the old table still has the name.
+        assert not any(key.get("name") for key in keys), model["name"]
+        if keys and model["name"].startswith("fct_") and model["config"]["materialized"] == "incremental":
+            assert keys[0]["columns"][0] == "session_group", model["name"]
+
+
+def test_every_intermediate_model_has_a_tested_key(manifest):
+    for model in nodes(manifest, "model", "models/intermediate"):
+        unique_index = any(index.get("unique") for index in model["config"].get("indexes") or [])
+        has_key = unique_index or attached_tests(manifest, model, "unique_key")
+        assert bool(has_key) != (model["name"] in WITHOUT_KEY), model["name"]
+
+
+def test_every_incremental_model_replaces_touched_keys(manifest):
+    for model in nodes(manifest, "model"):
+        if model["config"]["materialized"] == "incremental":
+            assert model["config"]["incremental_strategy"] == "touched", model["name"]
+            assert model["config"]["on_schema_change"] == "fail", model["name"]
+            assert len(model["config"]["meta"]["touched"]) == 1, model["name"]
+
+
+def test_an_hourly_test_reads_no_history(manifest):
+    incremental = {
+        node["unique_id"] for node in nodes(manifest, "model") if node["config"]["materialized"] == "incremental"
+    }
+    hourly = [test for test in nodes(manifest, "test") if "nightly" not in test["tags"]]
+    assert hourly
+    for test in hourly:
+        if incremental & set(test["depends_on"]["nodes"]):
+            assert "macro.tidemark.touched" in test["depends_on"]["macros"], test["name"]
+
+
+def test_names_of_tests_are_given_and_unique(manifest):
+    names = Counter(test["name"] for test in nodes(manifest, "test"))
+    assert [name for name, count in names.items() if count > 1] == []
+    for test in nodes(manifest, "test"):
+        if test.get("test_metadata"):
+            # dbt's own names start with the kind of test and run into each other when they are cut.
+            assert not test["name"].startswith(test["test_metadata"]["name"] + "_"), test["name"]
+
+
+def test_every_macro_has_a_test(manifest):
+    tested = {macro for test in nodes(manifest, "test", "tests/dbt/macros") for macro in test["depends_on"]["macros"]}
+    ours = {
+        unique_id: macro
+        for unique_id, macro in manifest["macros"].items()
+        if macro["original_file_path"].startswith("macros/") and macro["package_name"] == "tidemark"
+    }
+    assert ours
+    for unique_id, macro in ours.items():
+        assert (unique_id in tested) != (macro["name"] in TESTED_ELSEWHERE), macro["name"]
+    assert TESTED_ELSEWHERE.keys() <= {macro["name"] for macro in ours.values()}
+
+
+def test_every_seed_column_is_described_and_typed(manifest):
+    for seed in nodes(manifest, "seed"):
+        with (Path(PROJECT_FOLDER) / seed["original_file_path"]).open(newline="", encoding="utf-8") as file:
+            header = next(csv.reader(file))
+        assert list(seed["columns"]) == header, seed["name"]
+        assert all(column["description"] for column in seed["columns"].values()), seed["name"]
+        assert list(seed["config"]["column_types"]) == header, seed["name"]
+        assert attached_tests(manifest, seed, "unique_key"), seed["name"]
+
+
+def test_macro_arguments_are_the_documented_ones(manifest):
+    for macro in manifest["macros"].values():
+        if macro["package_name"] == "tidemark" and macro["original_file_path"].startswith("macros/"):
+            signature = macro["macro_sql"].split("%}")[0]
+            for argument in macro["arguments"]:
+                assert argument["name"] in signature, (macro["name"], argument["name"])
+            stated = signature[signature.index("(") + 1 : signature.rindex(")")].split(",")
+            assert len([name for name in stated if name.strip()]) == len(macro["arguments"]), macro["name"]
