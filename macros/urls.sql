@@ -6,7 +6,7 @@
 
 {# What stands between `?` and `#`; null where there is none. #}
 {% macro url_query(column) -%}
-    nullif(substring({{ column }} from '\?([^#]*)'), '')
+    nullif(substring({{ column }} from '^[^?#]*\?([^#]*)'), '')
 {%- endmacro %}
 
 
@@ -18,5 +18,5 @@
 
 {# Value of one query parameter, as sent but for `+` and `%20`; null where absent or empty. #}
 {% macro query_parameter(column, parameter) -%}
-    nullif(replace(replace(substring({{ column }} from '[?&]{{ parameter }}=([^&#]*)'), '+', ' '), '%20', ' '), '')
+    nullif(replace(replace(substring({{ column }} from '^[^?#]*\?(?:[^#]*&)?{{ parameter }}=([^&#]*)'), '+', ' '), '%20', ' '), '')
 {%- endmacro %}

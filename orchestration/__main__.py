@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import click
 import psycopg
@@ -21,20 +22,25 @@ def orchestration() -> None:
 @click.option("--target", default="prod", show_default=True, help="prod, or dev: your own schemas beside production.")
 @click.option("--database", help="Database on the embedded server.")
 @click.option("--inbox/--no-inbox", default=True, show_default=True, help="First load what lies in the inbox.")
+@click.option("--check-all", is_flag=True, help="Run every test, those that read all of history included.")
 @click.option("--quiet", is_flag=True, help="Print only failures and the outcome.")
-def refresh(target: str, database: str | None, inbox: bool, quiet: bool) -> None:
+def refresh(target: str, database: str | None, inbox: bool, check_all: bool, quiet: bool) -> None:
     """Load the inbox, then build every model to the last load and test it."""
     from ingest.inbox import inbox_folder, ingest_inbox
+    from ingest.load import FAILED
     from ingest.migrate import migrate
     from orchestration.refresh import refresh as run_refresh
 
     server = resolve(database)
+    broken = 0
     with connect(server, autocommit=True) as connection:
         migrate(connection)
         if inbox and target == "prod":
             for result in ingest_inbox(connection, inbox_folder()):
-                click.echo(f"{result.status}: {result.file} ({result.loaded} rows, {result.rejected} rejected)")
-    run = run_refresh(server, target, quiet=quiet)
+                broken += result.status == FAILED
+                outcome = result.error or f"{result.loaded} rows, {result.rejected} rejected"
+                click.echo(f"{result.status}: {result.file}: {outcome}", err=result.status == FAILED)
+    run = run_refresh(server, target, quiet=quiet, check_all=check_all)
     click.echo(
         f"Refresh {run.refresh_id} of {run.target}: loads up to {run.to_seq}, as of {run.as_of:%Y-%m-%d %H:%M} UTC, "
         f"{run.touched_groups} session groups touched, {len(run.rebuilt)} models built whole, "
@@ -42,6 +48,9 @@ def refresh(target: str, database: str | None, inbox: bool, quiet: bool) -> None
     )
     if run.tests_failed:
         click.echo(f"Failed tests: {', '.join(run.tests_failed)}", err=True)
+    if broken:
+        click.echo(f"{broken} files of the inbox could not be loaded: see `failed/` in it.", err=True)
+    if run.tests_failed or broken:
         sys.exit(1)
 
 
@@ -58,20 +67,39 @@ def status(database: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, default=str))
         return
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     for title, rows in (
         ("Marks", found["marks"]),
-        ("Last refreshes", found["refreshes"]),
-        ("Waiting", found["waiting"]),
+        ("Last refreshes", [_refresh_row(row) for row in found["refreshes"]]),
+        ("Waiting for a lock", found["waiting"]),
     ):
         if not rows:
             continue
         table = Table(title=title, title_justify="left")
         for name in rows[0]:
-            table.add_column(name.replace("_", " "))
+            table.add_column(name.replace("_", " "), overflow="fold")
         for row in rows:
             table.add_row(*["" if value is None else _short(value) for value in row.values()])
         console.print(table)
+    for row in found["refreshes"]:
+        if row["error"]:
+            console.print(f"Refresh {row['refresh_id']}: {row['error']}", highlight=False, markup=False)
+
+
+def _refresh_row(row: dict[str, Any]) -> dict[str, Any]:
+    ended = row["completed_at"] or row["failed_at"]
+    return {
+        "refresh": row["refresh_id"],
+        "target": row["target"],
+        "state": row["state"] if row["state"] == "complete" else f"{row['state']} at {row['phase']}",
+        "started": row["started_at"],
+        "seconds": round((ended - row["started_at"]).total_seconds(), 1) if ended else None,
+        "loads": f"{row['from_seq'] + 1}–{row['to_seq']}" if row["to_seq"] > row["from_seq"] else "none new",
+        "groups": row["touched"],
+        "built whole": row["rebuilt"],
+        "tests failed": row["tests_failed"],
+        "by": f"{row['host']}:{row['pid']}",
+    }
 
 
 @orchestration.command()
@@ -107,6 +135,9 @@ def main() -> None:
         click.echo(
             "Error: This database was never prepared: run `make refresh` or `python -m ingest migrate`.", err=True
         )
+        sys.exit(2)
+    except psycopg.errors.InsufficientPrivilege as error:
+        click.echo(f"Error: This login may not do that: {str(error).splitlines()[0]}", err=True)
         sys.exit(2)
 
 

@@ -200,7 +200,7 @@ def print_next(console: Console, server: Server) -> None:
   make dev       the Dagster UI: every raw stream and model as one graph; launch the job `refresh`
   make docs      every relation and column explained
   make status    how far the marts are
-  models/marts   the SQL behind these answers; edit, then make refresh
+  models/marts   the SQL behind these answers; edit, then PGDATABASE={server.database} make refresh
   BI tools       PostgreSQL at {place}, database {server.database}; `python -m ingest server url` prints the login""",
         highlight=False,
     )

@@ -211,10 +211,10 @@ def _fail(connection: psycopg.Connection, refresh: Refresh, error: str) -> None:
         )
 
 
-def refresh(server: Server, target: str = "prod", *, quiet: bool = False) -> Refresh:
+def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_all: bool = False) -> Refresh:
     """Bring a target's marts up to every load committed so far; returns what was done.
 
-    dbt runs in this process: models first, then tests.
+    dbt runs in this process: models first, then the tests that follow change, or with `check_all` every test.
 
     Raises:
         TidemarkError: the refresh is refused, the project does not parse, or a model failed.
@@ -222,6 +222,7 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False) -> Ref
     from dbt.cli.main import dbtRunner
 
     os.environ.update(server.environment())
+    selector = "all_tests" if check_all else "lean_tests"
     options = [*dbt_arguments(target), *(["--quiet"] if quiet else [])]
     parsed = dbtRunner().invoke(["parse", *options])
     if not parsed.success:
@@ -235,7 +236,7 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False) -> Ref
             run.models_failed = _failures(runner.invoke(["build", *excluded, *options]))
             if not run.models_failed:
                 set_phase(server, run, "tests")
-                run.tests_failed = _failures(runner.invoke(["test", "--exclude-resource-type", "unit_test", *options]))
+                run.tests_failed = _failures(runner.invoke(["test", "--selector", selector, *options]))
         finally:
             del os.environ["TIDEMARK_REFRESH_ID"]
     if run.models_failed:

@@ -94,6 +94,7 @@ select
         end
     ) as medium,
     coalesce(campaign_touches.utm_campaign, 'None') as campaign,
+    campaign_touches.utm_source,
     {% for column in first_values %}
     first_values.{{ column }},
     {% endfor %}

@@ -4,7 +4,7 @@
         materialized='incremental',
         incremental_strategy='touched',
         meta={
-            'touched': {'session_group': ['session_group', 'linked:visitor_aliases.anonymous_id']},
+            'touched': {'session_group': ['session_group', 'linked:int_visitor_aliases.anonymous_id']},
             'emits': ['session_group']
         },
         indexes=[{'columns': ['session_group', 'started_at'], 'unique': true}, {'columns': ['session_key']}],
@@ -20,7 +20,7 @@ visits as (
 ),
 
 aliases as (
-    select * from {{ ref('visitor_aliases') }}
+    select * from {{ ref('int_visitor_aliases') }}
 )
 
 select

@@ -56,7 +56,7 @@ top_values as (
     union all
     {{ top_values('sessions', 'landing_page', 'landing_pages') }}
     union all
-    {{ top_values('sessions', 'source', 'utm_sources') }}
+    {{ top_values('sessions', 'utm_source', 'utm_sources') }}
 )
 
 select

@@ -76,6 +76,7 @@ select
     coalesce(touches.source, '(not set)') as source,
     coalesce(touches.medium, '(not set)') as medium,
     coalesce(touches.campaign, '(not set)') as campaign,
+    touches.utm_source,
     touches.referrer_domain,
     coalesce(touches.landing_page, activity.entry_page) as landing_page,
 
