@@ -4,6 +4,16 @@
 {%- endmacro %}
 
 
+{# Of two {name: count} maps the lesser count of each name both have. #}
+{% macro lesser_counters(left, right) -%}
+    (
+        select coalesce(jsonb_object_agg(ours.key, least(ours.value::bigint, theirs.value::bigint)), '{}')
+        from jsonb_each_text({{ left }}) as ours
+        inner join jsonb_each_text({{ right }}) as theirs on ours.key = theirs.key
+    )
+{%- endmacro %}
+
+
 {# How many pages two paths begin with in common: same page, same time. #}
 {% macro shared_pages(child, parent) -%}
     (
@@ -31,4 +41,10 @@
 {# A metadata key under either of its spellings. #}
 {% macro metadata_value(snake_case, camel_case) -%}
     coalesce(metadata ->> '{{ snake_case }}', metadata ->> '{{ camel_case }}')
+{%- endmacro %}
+
+
+{# When a batch began; a server's row begins at its first interaction. #}
+{% macro batch_time() -%}
+    coalesce(started_at, (llm_interactions -> 0 ->> 'timestamp')::timestamptz)
 {%- endmacro %}

@@ -73,6 +73,8 @@ inner join snapshots
 left join merged on first_shown.session_group = merged.session_group
 left join first_shown as carried
     on batches.parent_batch_id = carried.batch_id
+    -- a rotation starts both afresh
+    and batches.continuation = 'reload'
     and first_shown.kind = carried.kind
     and first_shown.entry = carried.entry
     and first_shown.occurrence = carried.occurrence

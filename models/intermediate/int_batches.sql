@@ -26,6 +26,8 @@ batches as (
         greatest_snapshot.feature_interactions,
         greatest_snapshot.goal_events,
         first_snapshot.counter_total as first_counter_total,
+        first_snapshot.interaction_summary as first_interactions,
+        first_snapshot.feature_interactions as first_features,
         first_snapshot.goal_events as first_goal_events
     from snapshots as greatest_snapshot
     inner join snapshots as first_snapshot
@@ -50,14 +52,20 @@ reloads as (
         parent.batch_id as parent_batch_id,
         'reload' as continuation,
         reload_pairs.shared_pages,
-        coalesce(flush.interaction_summary, parent.interaction_summary) as base_interactions,
-        coalesce(flush.feature_interactions, parent.feature_interactions) as base_features
+        -- where that flush was lost it cannot have started above what it shows first
+        coalesce(
+            flush.interaction_summary, {{ lesser_counters('parent.interaction_summary', 'child.first_interactions') }}
+        ) as base_interactions,
+        coalesce(
+            flush.feature_interactions, {{ lesser_counters('parent.feature_interactions', 'child.first_features') }}
+        ) as base_features
     from reload_pairs
     inner join batches as child on reload_pairs.batch_id = child.batch_id
     inner join batches as parent on reload_pairs.parent_batch_id = parent.batch_id
     left join snapshots as flush
         on parent.batch_id = flush.batch_id
         and flush.is_flush
+        and flush.seen_at <= child.started_at
         and cardinality(flush.path_sequence) <= reload_pairs.shared_pages
         and flush.counter_total <= child.first_counter_total
     order by

@@ -25,7 +25,11 @@ pairs as (
         ) as server_rank,
         row_number() over (
             partition by server.telling_key
-            order by abs(extract(epoch from browser.occurred_at - server.occurred_at)), browser.telling_key
+            -- an entry that agrees goes before one that was stopped
+            order by
+                coalesce(browser.stopped, false),
+                abs(extract(epoch from browser.occurred_at - server.occurred_at)),
+                browser.telling_key
         ) as browser_rank
     from tellings as browser
     inner join tellings as server
@@ -76,7 +80,9 @@ select
     told.cache_write_tokens,
     told.reasoning_tokens,
     told.latency_ms,
-    coalesce(told.cost_usd, browser.cost_usd) as reported_cost_usd,
+    -- the zero of a stopped generation is no price
+    coalesce(told.cost_usd, case when not coalesce(browser.stopped, false) then browser.cost_usd end)
+        as reported_cost_usd,
     told.rating,
     told.feedback
 from tellings as told

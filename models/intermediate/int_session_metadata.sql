@@ -7,7 +7,7 @@
     )
 }}
 
-with
+with recursive
 
 visits as (
     {{ visits_of_touched_groups() }}
@@ -23,7 +23,6 @@ snapshots as (
         {{ owner_group('sent') }} as session_group,
         sent.batch_id,
         sent.snapshot_number,
-        sent.started_at,
         sent.seen_at,
         sent.metadata
     from {{ ref('int_batch_snapshots') }} as sent
@@ -36,32 +35,41 @@ batches as (
     where {{ where_touched('session_group') }}
 ),
 
--- a reload forgets the metadata its predecessor had
-inherited as (
-    select
-        child.session_group, child.batch_id, 0 as snapshot_number, child.started_at, child.seen_at, parent.metadata
+ancestors as (
+    select batch_id, parent_batch_id as ancestor_id
+    from batches
+    where parent_batch_id is not null
+    union
+    select ancestors.batch_id, batches.parent_batch_id as ancestor_id
+    from ancestors
+    inner join batches on ancestors.ancestor_id = batches.batch_id
+    where batches.parent_batch_id is not null
+),
+
+-- a reload forgets the metadata its predecessors had: what they told counts from its first snapshot on
+shown as (
+    select session_group, seen_at as shown_at, seen_at as told_at, snapshot_number, metadata
+    from snapshots
+    union all
+    select child.session_group, child.seen_at as shown_at, told.seen_at as told_at, told.snapshot_number, told.metadata
     from snapshots as child
-    inner join batches on child.batch_id = batches.batch_id
-    inner join snapshots as parent on batches.parent_batch_id = parent.batch_id
+    inner join ancestors on child.batch_id = ancestors.batch_id
+    inner join snapshots as told on ancestors.ancestor_id = told.batch_id
     where child.snapshot_number = 1
 ),
 
 browser_metadata as (
-    select visits.session_group, visits.session_key, 1 as rank, shown.seen_at, shown.snapshot_number, shown.metadata
-    from (
-        select * from snapshots
-        union all
-        select * from inherited
-    ) as shown
+    select visits.session_group, visits.session_key, 1 as rank, shown.told_at, shown.snapshot_number, shown.metadata
+    from shown
     inner join visits
         on shown.session_group = visits.session_group
-        and shown.seen_at >= visits.shown_from and shown.seen_at < visits.shown_to
+        and shown.shown_at >= visits.shown_from and shown.shown_at < visits.shown_to
 ),
 
 -- server rows add keys, they never override
 server_metadata as (
     select
-        visits.session_group, visits.session_key, 0 as rank, told.occurred_at as seen_at, 0 as snapshot_number,
+        visits.session_group, visits.session_key, 0 as rank, told.occurred_at as told_at, 0 as snapshot_number,
         told.metadata
     from (
         select
@@ -86,7 +94,7 @@ latest as (
     ) as told
     cross join lateral jsonb_each(told.metadata) as pair
     where pair.value <> 'null' and pair.value <> '""'
-    order by session_key, pair.key, rank desc, seen_at desc, snapshot_number desc, pair.value
+    order by session_key, pair.key, rank desc, told_at desc, snapshot_number desc, pair.value
 ),
 
 merged_metadata as (

@@ -37,5 +37,5 @@ select
     metadata
 from snapshots
 where
-    coalesce(started_at, received_at) >= (select ops.horizon())
-    and coalesce(started_at, received_at) <= received_at + interval '24 hours'
+    {{ batch_time() }} >= (select ops.horizon())
+    and {{ batch_time() }} <= received_at + interval '24 hours'

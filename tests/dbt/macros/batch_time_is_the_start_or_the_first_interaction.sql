@@ -1,0 +1,13 @@
+{{ config(tags=['nightly']) }}
+
+with
+
+cases (started_at, llm_interactions, expected) as (
+    values
+    (timestamptz '2026-03-01 10:00+00', jsonb '[{"timestamp": "2026-03-01T09:00:00Z"}]', timestamptz '2026-03-01 10:00+00'),
+    (null, '[{"timestamp": "2026-03-01T09:00Z"}, {"timestamp": "2026-03-01T08:00Z"}]', '2026-03-01 09:00+00'),
+    (null, '[]', null)
+)
+
+select *, {{ batch_time() }} as got from cases
+where {{ batch_time() }} is distinct from expected
