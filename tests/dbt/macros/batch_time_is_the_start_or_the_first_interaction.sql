@@ -4,8 +4,8 @@ with
 
 cases (started_at, llm_interactions, expected) as (
     values
-    (timestamptz '2026-03-01 10:00+00', jsonb '[{"timestamp": "2026-03-01T09:00:00Z"}]', timestamptz '2026-03-01 10:00+00'),
-    (null, '[{"timestamp": "2026-03-01T09:00Z"}, {"timestamp": "2026-03-01T08:00Z"}]', '2026-03-01 09:00+00'),
+    (timestamptz '2026-03-01 10:00Z', jsonb '[{"timestamp": "2026-03-01T09:00Z"}]', timestamptz '2026-03-01 10:00Z'),
+    (null, '[{"timestamp": "2026-03-01T09:00Z"}, {"timestamp": "2026-03-01T08:00Z"}]', '2026-03-01 09:00Z'),
     (null, '[]', null)
 )
 
