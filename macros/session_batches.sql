@@ -48,3 +48,20 @@
 {% macro batch_time() -%}
     coalesce(started_at, (llm_interactions -> 0 ->> 'timestamp')::timestamptz)
 {%- endmacro %}
+
+
+{# Newest goal, LLM interaction or error of a snapshot. #}
+{% macro newest_item_time() -%}
+    greatest(
+        (select max(goal.value::timestamptz) from jsonb_each_text(goal_events) as goal),
+        (
+            select max((entry.value ->> 'timestamp')::timestamptz)
+            from jsonb_array_elements(llm_interactions) as entry
+        ),
+        (
+            select started_at + {{ milliseconds("max((entry.value ->> 'time')::numeric)") }}
+            from jsonb_array_elements(error_events) as entry
+            having count(*) > 0
+        )
+    )
+{%- endmacro %}

@@ -11,11 +11,21 @@
             and work.kind in ({% for kind in kinds if not kind.startswith('linked:') %}'{{ kind }}'{{ ', ' if not loop.last }}{% endfor %})
         {%- for kind in kinds if kind.startswith('linked:') %}
         union
-        -- the groups that mention a touched anonymous id
-        select links.session_group
-        from ops.touched as work
-        inner join ops.group_links as links on links.kind = 'anonymous' and work.key = links.key
-        where work.target = '{{ target_mark() }}' and work.kind = '{{ kind.removeprefix('linked:') }}'
+        -- the groups that mention a touched anonymous id, with all that share a batch with them
+        (
+            with recursive bearing as (
+                select links.session_group
+                from ops.touched as work
+                inner join ops.group_links as links on links.kind = 'anonymous' and work.key = links.key
+                where work.target = '{{ target_mark() }}' and work.kind = '{{ kind.removeprefix('linked:') }}'
+                union
+                select theirs.session_group
+                from bearing
+                inner join ops.group_links as ours on ours.kind = 'batch' and bearing.session_group = ours.session_group
+                inner join ops.group_links as theirs on theirs.kind = 'batch' and ours.key = theirs.key
+            )
+            select session_group from bearing
+        )
         {%- endfor %}
     )
 {%- endmacro %}
@@ -95,13 +105,20 @@
 {% endmacro %}
 
 
-{# After a model whose rows belong to the owner of merged groups: what is read by raw group must see those too. #}
-{% macro touch_merged_groups(kind) %}
+{# After a model whose rows belong to the owner of merged groups: what is read by raw group must see those too,
+   and every group whose batches bear on theirs. #}
+{% macro touch_connected_groups(kind) %}
     {% if is_incremental() %}
         insert into ops.touched (target, kind, key)
-        select distinct '{{ target_mark() }}', '{{ kind }}', merged.session_group
-        from {{ ref('int_merged_groups') }} as merged
-        where merged.merged_group in {{ touched([kind]) }}
+        with recursive bearing as (
+            select key as session_group from {{ touched([kind]) }} as changed
+            union
+            select theirs.session_group
+            from bearing
+            inner join ops.group_links as ours on ours.kind = 'batch' and bearing.session_group = ours.session_group
+            inner join ops.group_links as theirs on theirs.kind = 'batch' and ours.key = theirs.key
+        )
+        select '{{ target_mark() }}', '{{ kind }}', session_group from bearing
     {% endif %}
 {% endmacro %}
 

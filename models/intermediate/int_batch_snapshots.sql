@@ -1,7 +1,5 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={'touched': {'session_group': ['session_group']}},
         indexes=[{'columns': ['session_group']}, {'columns': ['batch_id']}]
     )
@@ -14,18 +12,7 @@ sent as (
     select distinct on (session_group, content_hash)
         *,
         {{ counter_total('interaction_summary') }} + {{ counter_total('feature_interactions') }} as counter_total,
-        greatest(
-            (select max(goal.value::timestamptz) from jsonb_each_text(goal_events) as goal),
-            (
-                select max((entry.value ->> 'timestamp')::timestamptz)
-                from jsonb_array_elements(llm_interactions) as entry
-            ),
-            (
-                select started_at + {{ milliseconds("max((entry.value ->> 'time')::numeric)") }}
-                from jsonb_array_elements(error_events) as entry
-                having count(*) > 0
-            )
-        ) as newest_item_at
+        {{ newest_item_time() }} as newest_item_at
     from {{ ref('stg_session_batches') }}
     where not is_server_row and {{ where_touched('session_group') }}
     order by session_group, content_hash
@@ -41,14 +28,15 @@ ordered as (
             partition by batch_id
             order by
                 cardinality(path_sequence) desc, counter_total desc, newest_item_at desc nulls last,
-                ended_at desc nulls last, content_hash desc
+                ended_at desc nulls first, content_hash desc
         ) = 1 as is_greatest
     from sent
     window in_batch as (
         partition by batch_id
         order by
             cardinality(path_sequence), counter_total, newest_item_at nulls first,
-            ended_at nulls first, content_hash
+            -- a page-hide beacon has no end and follows the flush it equals
+            ended_at nulls last, content_hash
     )
 )
 

@@ -1,7 +1,5 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={'touched': {'session_group': ['session_group']}},
         indexes=[{'columns': ['session_group']}, {'columns': ['batch_id']}]
     )

@@ -1,7 +1,5 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={'touched': {'session_group': ['session_group']}, 'emits': ['anonymous_id']},
         indexes=[{'columns': ['session_group']}, {'columns': ['anonymous_id']}]
     )

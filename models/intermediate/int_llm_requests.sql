@@ -1,7 +1,5 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={'touched': {'session_group': ['session_group']}},
         indexes=[{'columns': ['session_group']}]
     )
@@ -12,6 +10,19 @@ with
 tellings as (
     select * from {{ ref('int_llm_tellings') }}
     where {{ where_touched('session_group') }}
+),
+
+-- a rating stands in a group of its own as a rule: the work list names it beside the group of its request
+feedback as (
+    select
+        request_id,
+        case when request_id is null then message_id end as message_id,
+        (array_agg(rating order by occurred_at desc, content_hash) filter (where rating is not null))[1] as rating,
+        (array_agg(feedback order by occurred_at desc, content_hash) filter (where feedback is not null))[1]
+            as feedback
+    from {{ ref('stg_llm_requests') }}
+    where record_type = 'feedback' and {{ where_touched('session_group') }}
+    group by 1, 2
 ),
 
 pairs as (
@@ -75,17 +86,22 @@ select
     told.occurred_at,
     told.input_tokens,
     told.output_tokens,
-    coalesce(told.total_tokens, browser.total_tokens) as total_tokens,
+    -- the zeros of a stopped generation are no count and no price
+    coalesce(told.total_tokens, case when not coalesce(browser.stopped, false) then browser.total_tokens end)
+        as total_tokens,
     told.cached_tokens,
     told.cache_write_tokens,
     told.reasoning_tokens,
     told.latency_ms,
-    -- the zero of a stopped generation is no price
     coalesce(told.cost_usd, case when not coalesce(browser.stopped, false) then browser.cost_usd end)
         as reported_cost_usd,
-    told.rating,
-    told.feedback
+    coalesce(by_request.rating, by_message.rating, told.rating) as rating,
+    coalesce(by_request.feedback, by_message.feedback, told.feedback) as feedback
 from tellings as told
 left join matches as matched on told.telling_key = matched.server_key
 left join tellings as browser on matched.browser_key = browser.telling_key
+left join feedback as by_request
+    on told.request_id = by_request.request_id
+left join feedback as by_message
+    on told.message_id = by_message.message_id and by_message.request_id is null
 where told.telling_key not in (select browser_key from matches)

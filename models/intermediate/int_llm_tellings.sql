@@ -1,7 +1,5 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={'touched': {'session_group': ['session_group']}},
         indexes=[{'columns': ['session_group']}]
     )
@@ -15,10 +13,12 @@ merged as (
 ),
 
 requests as (
-    select distinct on (coalesce(request_id, message_id, content_hash::text)) *
+    select distinct on (request_id is null, coalesce(request_id, message_id, content_hash::text)) *
     from {{ ref('stg_llm_requests') }}
     where record_type = 'request' and {{ where_touched('session_group') }}
-    order by coalesce(request_id, message_id, content_hash::text), session_id is null, occurred_at, content_hash
+    order by
+        request_id is null, coalesce(request_id, message_id, content_hash::text), session_id is null, occurred_at,
+        content_hash
 ),
 
 server_rows as (
@@ -42,7 +42,7 @@ browser_entries as (
 
 select
     {{ owner_group('requests') }} as session_group,
-    md5('request|' || coalesce(request_id, message_id, content_hash::text))::uuid as telling_key,
+    md5(coalesce('request|' || request_id, 'message|' || message_id, 'content|' || content_hash))::uuid as telling_key,
     'server' as told_by,
     request_id, message_id, chat_id, app_id, requests.user_id, workspace_id, project_id, team_id, feature_id, plan,
     model, provider, baseline_model, status_code, status, stopped, regenerated, was_routed, router_confidence,

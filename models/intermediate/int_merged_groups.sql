@@ -1,7 +1,5 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={'touched': {'session_group': ['session_group']}},
         indexes=[{'columns': ['session_group'], 'unique': true}, {'columns': ['merged_group']}]
     )
@@ -29,7 +27,10 @@ sign_ins as (
         on anonymous.batch_id = signed_in.batch_id
         and anonymous.snapshot_number < signed_in.snapshot_number
         and anonymous.session_group <> signed_in.session_group
-    where anonymous.user_id is null and signed_in.user_id is not null
+    where
+        anonymous.anonymous_id is not null and anonymous.user_id is null
+        -- so that no group is both: a star, no chain
+        and signed_in.anonymous_id is null and signed_in.user_id is not null
 )
 
 select distinct on (session_group)

@@ -1,7 +1,5 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={'touched': {'session_group': ['session_group', 'int_sessions.session_group']}},
         indexes=[{'columns': ['session_group']}]
     )
@@ -46,7 +44,7 @@ pages as (
     select
         session_group,
         viewed_at,
-        page as tie,
+        page || '?' || query_string as tie,
         {{ query_parameter("'?' || query_string", 'utm_source') }} as utm_source,
         {{ query_parameter("'?' || query_string", 'utm_medium') }} as utm_medium,
         {{ query_parameter("'?' || query_string", 'utm_campaign') }} as utm_campaign

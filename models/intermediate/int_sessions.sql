@@ -1,14 +1,11 @@
--- depends_on: {{ ref('int_merged_groups') }}
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={
             'touched': {'session_group': ['session_group', 'linked:int_visitor_aliases.anonymous_id']},
             'emits': ['session_group']
         },
         indexes=[{'columns': ['session_group', 'started_at'], 'unique': true}, {'columns': ['session_key']}],
-        post_hook="{{ touch_merged_groups('int_sessions.session_group') }}"
+        post_hook="{{ touch_connected_groups('int_sessions.session_group') }}"
     )
 }}
 

@@ -1,7 +1,5 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='touched',
         meta={
             'touched': {'anonymous_id': ['int_identity_edges.anonymous_id']},
             'emits': ['anonymous_id']

@@ -24,7 +24,7 @@ TESTED_ELSEWHERE = {
     "where_touched": "test_same_answer builds by it",
     "is_listed": "test_same_answer builds by it",
     "get_incremental_touched_sql": "test_same_answer builds by it",
-    "touch_merged_groups": "test_same_answer builds by it",
+    "touch_connected_groups": "test_refresh: evidence that comes after a merge",
     "visits_of_touched_groups": "test_same_answer builds by it",
     "should_full_refresh": "test_refresh adds a model",
     "is_listed_for_rebuild": "test_refresh adds a model",

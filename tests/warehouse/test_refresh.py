@@ -121,6 +121,51 @@ def test_an_alias_belongs_to_the_last_sign_in_before_or_else_the_first(warehouse
     ]  # fmt: skip
 
 
+def batch(
+    number: int, session: str, user: str | None, start: str, path: list[str], timings: list[int], **more
+) -> bytes:
+    identity = {"sessionId": session, "batchId": f"00000000-0000-4000-8000-{number:012}", "batchSeq": 0, "userId": user}
+    told = {"startedAt": f"2026-03-02T{start}Z", "pathSequence": path, "pathTimings": timings}
+    return json.dumps(identity | told | more).encode()
+
+
+def test_evidence_that_comes_after_a_merge_or_a_rating_reaches_what_they_touched(make_warehouse):
+    """An alias changes while the visits stand under another group, or the rating in a group of its own."""
+    anonymous = "anon-00000000-0000-4000-8000-000000000009"
+    request = {"requestId": "r1", "modelId": "m", "inputTokens": 1, "outputTokens": 1}
+    first = {
+        "session_batches": [
+            batch(1, anonymous, None, "09:00:00", ["/"], [0], metadata={"plan": "free"}),
+            batch(2, anonymous, None, "11:00:00", ["/"], [0], endedAt="2026-03-02T11:01:00Z"),
+            batch(2, "j1", "u1", "11:00:00", ["/", "/a"], [0, 300000], endedAt="2026-03-02T11:06:00Z"),
+        ],
+        "llm_requests": [
+            json.dumps(request | {"anonymousId": "a5", "timestamp": "2026-03-02T12:00:00Z"}).encode(),
+            json.dumps(
+                {"requestId": "r1", "rating": 1, "type": "feedback", "timestamp": "2026-03-02T12:01:00Z"}
+            ).encode(),
+        ],
+    }
+    signed_in_before = json.loads(event(1, user="u2", anonymous=anonymous, at="2026-03-02T08:00:00Z"))
+    second = {
+        "events": [
+            json.dumps(signed_in_before | {"sessionId": "elsewhere"}).encode(),
+            event(2, user="u5", anonymous="a5", at="2026-03-02T20:00:00Z"),
+        ]
+    }
+    piecewise, at_once = make_warehouse(), make_warehouse()
+    for loads in (first, second):
+        for stream, lines in loads.items():
+            piecewise.load(stream, lines)
+            at_once.load(stream, lines)
+        piecewise.refresh()
+    at_once.refresh()
+    # The visit of 9:00, before the sign-in of 11:00, belongs to the user of 8:00 since that is known.
+    assert ("u2",) in piecewise.query("select user_id from marts.fct_sessions where session_date = '2026-03-02'")
+    assert piecewise.query("select user_id, rating from marts.fct_llm_requests") == [("u5", 1)]
+    assert_same(at_once.contents(), piecewise.contents())
+
+
 def test_a_failed_model_keeps_mark_and_work_list_and_a_retry_finishes(warehouse, broken_model):
     expected = mark(warehouse)
     warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])

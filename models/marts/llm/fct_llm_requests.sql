@@ -25,18 +25,6 @@ session_metadata as (
     where {{ where_touched('session_group') }}
 ),
 
-feedback as (
-    select distinct on (coalesce(request_id, message_id))
-        request_id,
-        message_id,
-        rating,
-        feedback,
-        occurred_at
-    from {{ ref('stg_llm_requests') }}
-    where record_type = 'feedback' and {{ where_touched('session_group') }}
-    order by coalesce(request_id, message_id), occurred_at desc, content_hash
-),
-
 final as (
     select
         -- ids
@@ -66,8 +54,8 @@ final as (
         requests.regenerated,
         requests.was_routed,
         requests.router_confidence,
-        coalesce(by_request.rating, by_message.rating, requests.rating) as rating,
-        coalesce(by_request.feedback, by_message.feedback, requests.feedback) as feedback,
+        requests.rating,
+        requests.feedback,
 
         -- times
         requests.occurred_at as requested_at,
@@ -87,10 +75,6 @@ final as (
     from requests
     {{ join_visits('requests', 'occurred_at') }}
     left join session_metadata on visits.session_key = session_metadata.session_key
-    left join feedback as by_request
-        on requests.request_id = by_request.request_id
-    left join feedback as by_message
-        on requests.message_id = by_message.message_id and by_message.request_id is null
 )
 
 select * from final

@@ -38,4 +38,9 @@ select
 from snapshots
 where
     {{ batch_time() }} >= (select ops.horizon())
-    and {{ batch_time() }} <= received_at + interval '24 hours'
+    -- a clock more than a day ahead of receipt is broken, whichever of its times says so
+    and greatest(
+        {{ batch_time() }},
+        {{ newest_item_time() }},
+        started_at + {{ milliseconds('path_timings[cardinality(path_timings)]') }}
+    ) <= received_at + interval '24 hours'
