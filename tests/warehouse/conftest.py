@@ -48,10 +48,10 @@ class Warehouse:
         with contextlib.closing(connect(self.server)) as connection:
             load_file(connection, path, stream=stream)
 
-    def refresh(self, as_of: datetime = AS_OF) -> Refresh:
+    def refresh(self, as_of: datetime | str = AS_OF) -> Refresh:
         """Refresh production as of a fixed time."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TIDEMARK_AS_OF", as_of.isoformat())
+            patch.setenv("TIDEMARK_AS_OF", str(as_of))
             for name in [name for name in os.environ if name.startswith("PG")]:
                 patch.delenv(name)
             return refresh(self.server, quiet=True)
