@@ -156,3 +156,23 @@ def test_macro_arguments_are_the_documented_ones(manifest):
                 assert argument["name"] in signature, (macro["name"], argument["name"])
             stated = signature[signature.index("(") + 1 : signature.rindex(")")].split(",")
             assert len([name for name in stated if name.strip()]) == len(macro["arguments"]), macro["name"]
+
+
+def test_who_emits_keys_stands_above_who_reads_them(manifest):
+    models = {model["name"]: model for model in nodes(manifest, "model")}
+
+    def ancestors(name: str) -> set[str]:
+        parents = {parent.split(".")[-1] for parent in models[name]["depends_on"]["nodes"]} & models.keys()
+        return parents.union(*(ancestors(parent) for parent in parents))
+
+    read = 0
+    for name, model in models.items():
+        for kinds in model["config"]["meta"].get("touched", {}).values():
+            for kind in kinds:
+                if kind == "session_group":
+                    continue
+                emitter, column = kind.removeprefix("linked:").split(".")
+                assert emitter in ancestors(name), f"{name} reads {kind} before it is complete"
+                assert column in models[emitter]["config"]["meta"].get("emits", []), f"nothing emits {kind}"
+                read += 1
+    assert read > 10
