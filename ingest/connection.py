@@ -272,6 +272,8 @@ def _is_embedded(parameters: Mapping[str, str]) -> bool:
         and parameters["port"] == str(port)
         and parameters["user"] == embedded.SUPERUSER
         and _is_loopback(parameters["host"])
+        # A wrong password is to be refused, not mended.
+        and ("password" not in parameters or embedded.is_password(parameters["password"]))
     )
 
 

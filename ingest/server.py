@@ -93,6 +93,11 @@ def known_port(home: Path | None = None) -> int | None:
     return cluster.port if cluster else None
 
 
+def is_password(candidate: str, home: Path | None = None) -> bool:
+    """Whether this is the password of this home's server."""
+    return secrets.compare_digest(candidate.encode(), _read_password(home or home_folder()).encode())
+
+
 def data_folder(home: Path | None = None) -> Path | None:
     """Where the cluster's data lies, None when none was made yet."""
     cluster = _read_cluster(home or home_folder())

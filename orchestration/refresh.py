@@ -221,6 +221,7 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_
     """
     from dbt.cli.main import dbtRunner
 
+    mark_name(target, server)
     os.environ.update(server.environment())
     selector = "all_tests" if check_all else "lean_tests"
     options = [*dbt_arguments(target), *(["--quiet"] if quiet else [])]

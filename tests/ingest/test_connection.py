@@ -252,6 +252,13 @@ def test_variables_that_name_the_embedded_server_mean_it(own_server, nothing_nam
     # Another user of that same server is somebody else.
     nothing_named.setenv("DATABASE_URL", f"postgresql://ann@127.0.0.1:{own_server.parameters['port']}/x")
     assert deciding.names_a_server() == "DATABASE_URL"
+    # A wrong password is refused, not mended.
+    port = own_server.parameters["port"]
+    nothing_named.setenv(
+        "DATABASE_URL", f"postgresql://{own_server.parameters['user']}:wrong@127.0.0.1:{port}/postgres"
+    )
+    with pytest.raises(TidemarkError, match="refused the password"):
+        connect(resolve())
 
 
 def test_readers_get_the_demo_where_there_is_nothing_else(own_server):
