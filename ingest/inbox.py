@@ -139,12 +139,10 @@ def move(path: Path, target: Path, before: "Identity") -> Path | None:
         return None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        free = reserve(target)
-        try:
-            os.replace(path, free)
-        except OSError:
-            free.unlink()
-            raise
+        # Nobody else writes there: the inbox is locked. A name reserved with an empty file would stay behind when
+        # the run is killed in between.
+        free = next(name for name in numbered(target) if not os.path.lexists(name))
+        os.replace(path, free)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -161,17 +159,22 @@ def move(path: Path, target: Path, before: "Identity") -> Path | None:
 
 def reserve(target: Path) -> Path:
     """An empty file of that name, or with a number before the suffixes if the name is taken."""
-    suffixes = "".join(target.suffixes[-2:])
-    stem = target.name.removesuffix(suffixes)
-    for attempt in count():
-        name = target.name if attempt == 0 else f"{stem}.{attempt}{suffixes}"
-        free = target.with_name(name)
+    for free in numbered(target):
         try:
             os.close(os.open(free, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             continue
         return free
-    raise AssertionError("count() does not end")
+    raise AssertionError("numbers do not end")
+
+
+def numbered(target: Path) -> Iterator[Path]:
+    """The name itself, then the name with 1, 2, 3 … before its suffixes."""
+    suffixes = "".join(target.suffixes[-2:])
+    stem = target.name.removesuffix(suffixes)
+    yield target
+    for number in count(1):
+        yield target.with_name(f"{stem}.{number}{suffixes}")
 
 
 def write_reason(moved: Path, reason: str | None) -> None:

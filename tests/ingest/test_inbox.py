@@ -225,7 +225,7 @@ def test_a_run_killed_at_any_instant_loses_nothing(fresh_database, inbox):
         run.send_signal(signal.SIGKILL)
         killed += run.wait() == -signal.SIGKILL
         run.stdout.close()
-        kept = [path.name for path in inbox.rglob("events-*.ndjson") if path.stat().st_size]
+        kept = [path.name for path in inbox.rglob("events-*.ndjson")]
         assert sorted(kept) == names
     assert killed
     with connect(fresh_database) as connection:
@@ -233,6 +233,21 @@ def test_a_run_killed_at_any_instant_loses_nothing(fresh_database, inbox):
         assert sorted(loaded_users(connection)) == sorted(f"u{n}" for n in range(30))
     left = [path.name for path in inbox.glob("*") if path.is_file() and path.name != ".lock"]
     assert left == []
+
+
+def test_a_run_killed_as_it_moves_a_file_leaves_its_name_free(loader, inbox, monkeypatch):
+    """The next run moves the file to its own name, not to one with a number."""
+    drop(inbox, "events.ndjson", event(1))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        ingest_inbox(loader, inbox)
+    assert files(inbox) == ["events.ndjson"]
+    ingest_inbox(loader, inbox)
+    assert files(inbox) == ["done/events.ndjson"]
 
 
 def test_where_the_inbox_is(monkeypatch, tmp_path):
