@@ -108,10 +108,14 @@ def load_file(
     force: bool = False,
     progress: Callable[[int], None] | None = None,
     loaded_by: str | None = None,
+    label: str | None = None,
+    within: Callable[[psycopg.Cursor, "LoadResult"], None] | None = None,
 ) -> "LoadResult":
     """Loads one file in a transaction of its own; the connection must not be in one.
 
-    `stream` and `app` say what the file and its records do not; `force` loads the same bytes again.
+    `stream` and `app` say what the file and its records do not; `force` loads the same bytes again. `label` is
+    what the ledger calls the file when it is only a spool of something else. `within` is called in the load's
+    transaction, when rows, rejects and counts are in, and not at all for bytes that are loaded already.
     `progress` is called with bytes read; each byte is read twice, for the checksum and for the records.
     TidemarkError, and nothing of the file loaded, when the file is broken, changes meanwhile, or the
     warehouse cannot take it.
@@ -122,14 +126,15 @@ def load_file(
     stream = stream or stream_of(path)
     if stream is None:
         raise unknown_stream(path)
+    name = label or shown_path(path)
     if stream in LATER:
         note = f"nothing reads the stream {stream} yet"
-        return LoadResult(shown_path(path), stream, LEFT_ALONE, note=note)
+        return LoadResult(name, stream, LEFT_ALONE, note=note)
     if stream not in READ:
         raise TidemarkError(f"unknown stream {stream!r}; the streams are {', '.join(NAMES)}")
     started = time.monotonic()
     digest, size = checksum(path, progress)
-    result = LoadResult(shown_path(path), stream, LOADED, bytes=size, checksum=digest)
+    result = LoadResult(name, stream, LOADED, bytes=size, checksum=digest)
     decoder = READ[stream](app)
     try:
         with connection.transaction(), connection.cursor() as cursor:
@@ -139,12 +144,14 @@ def load_file(
             result.copy(cursor, decoder, path, progress)
             result.seconds = round(time.monotonic() - started, 3)
             cursor.execute(COUNT_LOAD, asdict(result))
+            if within:
+                within(cursor, result)
             # The lock and the number are two statements: a number taken in the statement that waits
             # could be older than one already committed.
             cursor.execute(PUBLISH_LOCK)
             result.published_seq = cursor.execute(PUBLISH, [result.load_id]).fetchone()[0]
     except psycopg.Error as error:
-        raise database_error(path, error) from None
+        raise database_error(name, error) from None
     return result
 
 
@@ -163,8 +170,8 @@ def begin(cursor: psycopg.Cursor, result: "LoadResult", force: bool, loaded_by: 
             return False
 
 
-def database_error(path: Path, error: psycopg.Error) -> TidemarkError:
-    """One line for what the server said."""
+def database_error(name: str, error: psycopg.Error) -> TidemarkError:
+    """One line for what the server said of the file the ledger would call `name`."""
     said = (error.diag.message_primary or str(error)).strip().splitlines()
     reason = said[0] if said else type(error).__name__
     if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName | errors.UndefinedColumn):
@@ -172,10 +179,10 @@ def database_error(path: Path, error: psycopg.Error) -> TidemarkError:
     if isinstance(error, errors.InsufficientPrivilege):
         return TidemarkError(f"{reason}: connect as the owner of the schema raw or grant that role its rights")
     if isinstance(error, errors.DiskFull):
-        return TidemarkError(f"{shown_path(path)}: nothing of it is loaded, the server's disk is full: make room")
+        return TidemarkError(f"{name}: nothing of it is loaded, the server's disk is full: make room")
     if isinstance(error, psycopg.DataError | errors.ProgramLimitExceeded):
-        return BrokenFileError(f"{shown_path(path)}: nothing of it is loaded, PostgreSQL refuses a row: {reason}")
-    return TidemarkError(f"{shown_path(path)}: nothing of it is loaded, PostgreSQL says: {reason}; try again")
+        return BrokenFileError(f"{name}: nothing of it is loaded, PostgreSQL refuses a row: {reason}")
+    return TidemarkError(f"{name}: nothing of it is loaded, PostgreSQL says: {reason}; try again")
 
 
 def shown_path(path: Path) -> str:
