@@ -19,10 +19,9 @@ from pathlib import Path
 import psycopg
 
 from ingest.errors import TidemarkError
-from ingest.load import FAILED, LEFT_ALONE, LoadResult, load_file, shown_path
+from ingest.load import FAILED, LoadResult, load_file, shown_path
 from ingest.server import home_folder
 from ingest.sources import SUFFIXES, BrokenFileError, ChangedFileError, bare_suffix, stream_of, unknown_stream
-from ingest.streams.registry import LATER
 
 DONE, BROKEN = "done", "failed"
 UNFINISHED = (".part", ".tmp", ".partial", ".crdownload", ".filepart")
@@ -49,9 +48,9 @@ def ingest_inbox(
 ) -> list[LoadResult]:
     """Loads what lies in the inbox, in order of name, and moves it away; one result per file.
 
-    `done/` and `failed/` keep the folders that files lay in. Files of streams that nothing reads yet, and
-    files that may still be written, stay. A second run at the same time waits for the first. TidemarkError
-    when the folder cannot be used, or the warehouse takes no file: then everything stays where it is.
+    `done/` and `failed/` keep the folders that files lay in. Files that may still be written stay. A second run
+    at the same time waits for the first. TidemarkError when the folder cannot be used, or the warehouse takes no
+    file: then everything stays where it is.
     """
     inbox = inbox or inbox_folder()
     results = []
@@ -76,9 +75,6 @@ def take(
         stream = stream_of(inside)
         if stream is None:
             raise BrokenFileError(str(unknown_stream(inside)))
-        if stream in LATER:
-            note = f"nothing reads the stream {stream} yet"
-            return LoadResult(shown_path(path), stream, LEFT_ALONE, note=note)
         result = load_file(connection, path, stream=stream, loaded_by=loaded_by)
     except ChangedFileError:
         return None

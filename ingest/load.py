@@ -18,9 +18,10 @@ from psycopg import errors, sql
 
 from ingest.errors import TidemarkError
 from ingest.sources import BrokenFileError, checksum, find_files, records, stream_of, unknown_stream
+from ingest.streams.consent import without_person
 from ingest.streams.lines import LARGEST_RECORD, mend
 from ingest.streams.record import SEPARATOR, Refused, Stream
-from ingest.streams.registry import LATER, NAMES, READ
+from ingest.streams.registry import NAMES, READ
 
 LOADED, ALREADY_LOADED, LEFT_ALONE, FAILED = "loaded", "already loaded", "left alone", "failed"
 # Rows sent to the server at a time.
@@ -127,9 +128,6 @@ def load_file(
     if stream is None:
         raise unknown_stream(path)
     name = label or shown_path(path)
-    if stream in LATER:
-        note = f"nothing reads the stream {stream} yet"
-        return LoadResult(name, stream, LEFT_ALONE, note=note)
     if stream not in READ:
         raise TidemarkError(f"unknown stream {stream!r}; the streams are {', '.join(NAMES)}")
     started = time.monotonic()
@@ -288,6 +286,7 @@ class LoadResult:
     def reject(self, rejects: BinaryIO, number: int, refusal: Refused) -> None:
         """Adds one refused record to the rejects."""
         self.rejected += 1
+        refusal = without_person(self.stream, refusal)
         columns = (
             str(self.load_id),
             self.stream,

@@ -26,6 +26,7 @@ from ingest.load import load_file, load_paths
 from ingest.migrate import migrate
 from ingest.sample import AS_OF, write_sample
 from ingest.server import home_folder
+from ingest.streams.registry import NAMES
 from orchestration.refresh import refresh
 
 DATABASE = "tidemark_bench"
@@ -124,7 +125,7 @@ def measure_refresh(server: Server, folder: Path) -> list[Measure]:
     sample = folder / "sample"
     write_sample(sample, seed=7, days=35, visitors=400)
     held_back = folder / "held_back"
-    for stream in ("session_batches", "events", "llm_requests"):
+    for stream in NAMES:
         (held_back / stream).mkdir(parents=True)
         for last in sorted((sample / stream).glob("2026-03-31-*")):
             shutil.move(last, held_back / stream / last.name)

@@ -15,7 +15,7 @@ with new_loads as (
 )
 insert into ops.group_links (kind, key, session_group)
 select 'batch', batch_id::text, session_group
-from raw.session_batches where load_id in (select load_id from new_loads)
+from raw.session_batches where not withheld and load_id in (select load_id from new_loads)
 union
 select 'request', request_id, session_group
 from raw.llm_requests where request_id is not null and load_id in (select load_id from new_loads)
@@ -41,13 +41,13 @@ with new_loads as (
 )
 insert into ops.touched (target, kind, key)
 select %(target)s, 'session_group', session_group
-from raw.session_batches where load_id in (select load_id from new_loads)
+from raw.session_batches where not withheld and load_id in (select load_id from new_loads)
 union
 select %(target)s, 'session_group', session_group
-from raw.events where load_id in (select load_id from new_loads)
+from raw.events where not withheld and load_id in (select load_id from new_loads)
 union
 select %(target)s, 'session_group', session_group
-from raw.llm_requests where load_id in (select load_id from new_loads)
+from raw.llm_requests where not withheld and load_id in (select load_id from new_loads)
 """
 
 # A batch that changed its session id, or a rating that names a request, bears on another group's rows.

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from ingest.streams import values as v
+from ingest.streams.consent import any_denies, denies, withheld_row
 from ingest.streams.lines import check_limits
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
 from ingest.streams.retention import classifier
@@ -85,13 +86,26 @@ PROMOTED = (
     "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "page_url", "referrer", "landing_page",
 )  # fmt: skip
 MOST_SKEW = timedelta(hours=24)
+# What S1's increments and session rows count, by what a producer calls it.
+COUNTERS = {
+    "sent": "messages_sent",
+    "received": "messages_received",
+    "opened": "widget_opened_count",
+    "minimized": "widget_minimized_count",
+}
+SESSION_COUNTERS = tuple(COUNTERS.values())
+COUNTERS |= {key: name for name in SESSION_COUNTERS for key in (name, camel(name))}
+UPSERT, INCREMENT = "session_upsert", "session_increment"
+COUNTING_NAMES = frozenset((UPSERT, INCREMENT, *COUNTERS))
 
 shape = Shape("Event", (*COLUMNS, "properties"), ALIASES, TIMES)
 NAMES, CONVERT = tuple(COLUMNS), tuple(COLUMNS.values())
 ID, NAME, CATEGORY, APP = (shape.index[n] for n in ("event_id", "event_name", "event_category", "app_id"))
 SESSION, ANONYMOUS, USER = (shape.index[n] for n in ("session_id", "anonymous_id", "user_id"))
 OCCURRED, PROPERTIES = shape.index["occurred_at"], shape.index["properties"]
+ID_ALIAS, TYPE = shape.index["id"], shape.index["type"]
 CLIENT_TIME, SERVER_TIME, CREATED = (shape.index[n] for n in TIMES)
+SESSION_ROW_KEYS = (*COUNTERS, "started_at", "is_new")
 LANDING_FIELDS = tuple(shape.index[n] for n in ("landing_page", "referrer", "user_agent", "screen_width"))
 TIME_PLACES = (CLIENT_TIME, SERVER_TIME, CREATED, OCCURRED)
 # What a POST body says of itself, not of the events in it.
@@ -115,7 +129,7 @@ class Events:
 
     name = "events"
     has_element = True
-    columns = ("retention_class", "session_group", "content_hash", *COLUMNS, "properties")
+    columns = ("withheld", "retention_class", "session_group", "content_hash", *COLUMNS, "properties")
 
     def __init__(self, app: str | None = None) -> None:
         self.app = app
@@ -127,7 +141,7 @@ class Events:
         try:
             if b'"events"' in record:
                 return self.decode_envelope(record)
-            return Decoded(1, [(0, self.row(*decode_values(shape, record)))])
+            return Decoded(1, [(0, self.row(*decode_values(shape, record), withheld=denies(record)))])
         except (ValueError, RecursionError) as error:
             return Decoded(1, [], (refused(record, error),))
 
@@ -136,6 +150,8 @@ class Events:
         element by element."""
         try:
             check_limits(record)
+            if any_denies(record):
+                return self.decode_odd_envelope(record)
             envelope = self.envelopes.decode(record)
             above = list(msgspec.structs.astuple(envelope)[1:])
             unknown: dict[str, Any] = {}
@@ -160,24 +176,29 @@ class Events:
         raw_events = told.pop("events", None)
         if raw_events is None or not bytes(raw_events).startswith(b"["):
             # The text "events" was a value or a deeper key, or no list: a flat record like any other.
-            return Decoded(1, [(0, self.row(*decode_values(shape, record)))])
+            return Decoded(1, [(0, self.row(*decode_values(shape, record), withheld=denies(record)))])
         elements = msgspec.json.decode(raw_events, type=list[msgspec.Raw])
         if not elements:
             raise Refusal("holds no events", "events")
         rows = []
         refusals: list[Refused] = []
-        above, unknown = decode_values(shape, msgspec.json.encode(told))
+        alone = msgspec.json.encode(told)
+        above, unknown = decode_values(shape, alone)
+        all_withheld = denies(alone)
         for element, raw in enumerate(elements, 1):
             try:
                 body = Body(above, unknown)
                 values, below = decode_values(shape, bytes(raw))
-                rows.append((element, self.row(values, below, body)))
+                withheld = all_withheld or denies(bytes(raw))
+                rows.append((element, self.row(values, below, body, withheld)))
             except (ValueError, RecursionError) as error:
                 alone = msgspec.json.encode({**told, "events": [raw]})
                 refusals.append(refused(alone, error, element))
         return Decoded(len(elements), rows, refusals)
 
-    def row(self, values: list[Any], unknown: dict[str, Any], body: "Body | None" = None) -> str:
+    def row(
+        self, values: list[Any], unknown: dict[str, Any], body: "Body | None" = None, withheld: bool = False
+    ) -> str:
         """One event's columns, from its collapsed values and unknown keys, and from the POST body it came in."""
         properties = object_of(values[PROPERTIES], "properties")
         if body is not None:
@@ -186,7 +207,11 @@ class Events:
                     values[place] = body.times[place]
         if values[NAME] is None or is_absent(values[NAME]):
             name_by_shape(values, unknown, alone=body is None)
+        if type(values[NAME]) is str and values[NAME] in COUNTING_NAMES:
+            tell_counters(values, unknown, properties, alone=body is None)
         choose_time(values, unknown, properties)
+        if withheld:
+            return self.withheld_row(values, body)
         if properties and is_absent(values[USER]) and not (body and body.columns[USER]):
             lift(values, USER, properties, ("userId", "user_id"))
         if unknown:
@@ -223,7 +248,17 @@ class Events:
             group = "u:" + row[USER]
         else:
             group = "e:" + row[ID]
-        return SEPARATOR.join((self.retention_class(row[CATEGORY], row[NAME]), group, digest, content))
+        return SEPARATOR.join(("f", self.retention_class(row[CATEGORY], row[NAME]), group, digest, content))
+
+    def withheld_row(self, values: list[Any], body: "Body | None") -> str:
+        """The row of an event whose person did not consent."""
+        kept = {
+            NAMES[place]: CONVERT[place](values[place], NAMES[place]) or (body.columns[place] if body else "")
+            for place in (NAME, CATEGORY, APP, OCCURRED)
+        }
+        kept["app_id"] = kept["app_id"] or self.app or ""
+        kept["retention_class"] = self.retention_class(kept["event_category"], kept["event_name"])
+        return withheld_row(self.columns, kept, {"event_id": "{id}", "properties": "{}"})
 
 
 class Body:
@@ -254,9 +289,12 @@ def object_of(value: Any, field: str) -> dict[str, Any]:
 
 def name_by_shape(values: list[Any], unknown: dict[str, Any], alone: bool) -> None:
     """Names the records that carry no event name by what they hold: a web vital, the use of a feature, or,
-    when it stands `alone`, a widget session. Refuses the others."""
+    when it stands `alone`, a widget session or an increment of its counters. Refuses the others."""
     if "name" in unknown and "value" in unknown and ("rating" in unknown or "delta" in unknown):
         values[NAME] = "web_vitals"
+        if values[ID_ALIAS] is not None and values[ID] == values[ID_ALIAS]:
+            # A metric's id: it is sent again with every newer value, and each of those is an event.
+            unknown["metric_id"], values[ID] = values[ID], None
         if is_absent(values[CATEGORY]):
             values[CATEGORY] = "performance"
     elif not is_absent(unknown.get("featureId")) or not is_absent(unknown.get("feature_id")):
@@ -266,11 +304,39 @@ def name_by_shape(values: list[Any], unknown: dict[str, Any], alone: bool) -> No
         and not is_absent(values[APP])
         and not is_absent(values[SESSION])
         and is_absent(values[CATEGORY])
-        and any(not is_absent(values[place]) for place in LANDING_FIELDS)
+        and (
+            any(not is_absent(values[place]) for place in LANDING_FIELDS)
+            or any(key in unknown for key in SESSION_ROW_KEYS)
+        )
     ):
-        values[NAME] = "session_upsert"
+        values[NAME] = UPSERT
+    elif alone and not is_absent(values[SESSION]) and unknown.get("direction") in COUNTERS:
+        values[NAME] = INCREMENT
     else:
         raise Refusal("is missing: give event_name, eventName, event, action or type", "event_name")
+
+
+def tell_counters(values: list[Any], unknown: dict[str, Any], properties: dict[str, Any], alone: bool) -> None:
+    """One form for what a widget session's row or an increment counts: the names of the session's columns, and
+    for an increment `{counter, increment}`. A flat `{sessionId, type: "sent"}` is an increment too."""
+    if values[NAME] not in (UPSERT, INCREMENT):
+        is_increment = alone and values[TYPE] == values[NAME] and not is_absent(values[SESSION])
+        if not is_increment or properties or not is_absent(values[CATEGORY]):
+            return
+        unknown["counter"], values[NAME] = values[NAME], INCREMENT
+    properties.update((key, unknown.pop(key)) for key in list(unknown) if key not in properties)
+    if values[NAME] == UPSERT:
+        for name in SESSION_COUNTERS:
+            if camel(name) in properties:
+                properties.setdefault(name, properties.pop(camel(name)))
+        if all(values[place] is None for place in TIME_PLACES):
+            values[OCCURRED] = properties.get("started_at")
+        return
+    told = [properties.pop(key) for key in ("counter", "direction", "type") if properties.get(key) in COUNTERS]
+    steps = [properties.pop(key) for key in ("increment", "count", "by") if not is_absent(properties.get(key))]
+    if told:
+        properties["counter"] = COUNTERS[told[0]]
+        properties["increment"] = v.whole(steps[0], "increment") if steps else 1
 
 
 def choose_time(values: list[Any], unknown: dict[str, Any], properties: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ in `properties` (or `metadata`): they are copied to their columns when missing a
 from typing import Any
 
 from ingest.streams import values as v
+from ingest.streams.consent import denies, withheld_row
 from ingest.streams.record import SEPARATOR, Decoded, content_hash, decode_values, refused
 from ingest.streams.shape import Shape, camel, merge
 from ingest.streams.values import Converter, Refusal, is_absent
@@ -102,7 +103,7 @@ class LlmRequests:
 
     name = "llm_requests"
     has_element = True
-    columns = ("session_group", "content_hash", "record_type", *COLUMNS, "properties")
+    columns = ("withheld", "session_group", "content_hash", "record_type", *COLUMNS, "properties")
 
     def __init__(self, app: str | None = None) -> None:
         self.app = app
@@ -110,7 +111,9 @@ class LlmRequests:
     def decode(self, record: bytes) -> Decoded:
         """One request or one feedback."""
         try:
-            return Decoded(1, [(0, self.row(*decode_values(shape, record)))])
+            values, unknown = decode_values(shape, record)
+            row = self.withheld_row(values) if denies(record) else self.row(values, unknown)
+            return Decoded(1, [(0, row)])
         except (ValueError, RecursionError) as error:
             return Decoded(1, [], (refused(record, error),))
 
@@ -154,7 +157,16 @@ class LlmRequests:
             group = "u:" + row[USER]
         else:
             group = "e:" + (row[REQUEST] or row[MESSAGE] or digest)
-        return SEPARATOR.join((group, digest, content))
+        return SEPARATOR.join(("f", group, digest, content))
+
+    def withheld_row(self, values: list[Any]) -> str:
+        """The row of a record whose person did not consent."""
+        kept = {NAMES[place]: CONVERT[place](values[place], NAMES[place]) for place in (APP, OCCURRED)}
+        kept["app_id"] = kept["app_id"] or self.app or ""
+        kept["record_type"] = "feedback" if values[TYPE] in FEEDBACK_TYPES else "request"
+        if not kept["occurred_at"]:
+            raise Refusal("is missing: give timestamp, created_at or occurred_at", "occurred_at")
+        return withheld_row(self.columns, kept, {"properties": "{}"})
 
 
 def type_of(row: list[str], kind: str) -> str:

@@ -1,7 +1,10 @@
 """The streams there are, by name."""
 
+from ingest.streams.costs import Costs
 from ingest.streams.events import Events
+from ingest.streams.identifies import Identifies
 from ingest.streams.llm_requests import LlmRequests
+from ingest.streams.privacy_requests import PrivacyRequests
 from ingest.streams.record import Stream
 from ingest.streams.session_batches import SessionBatches
 
@@ -9,9 +12,10 @@ READ: dict[str, type[Stream]] = {
     "session_batches": SessionBatches,
     "events": Events,
     "llm_requests": LlmRequests,
+    "identifies": Identifies,
+    "costs": Costs,
+    "privacy_requests": PrivacyRequests,
 }
-# Streams of the wire formats that have no raw table yet: their files are left alone.
-LATER = ("identifies", "costs", "privacy_requests")
-NAMES = (*READ, *LATER)
+NAMES = tuple(READ)
 # Tables whose exports are a stream.
 SYNONYMS = {"analytics_user_sessions": "session_batches"}

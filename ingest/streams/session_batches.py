@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 
 from ingest.streams import values as v
+from ingest.streams.consent import denies, withheld_row
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
 from ingest.streams.shape import Shape
 from ingest.streams.values import Refusal, is_absent
@@ -40,6 +41,20 @@ DERIVED = (
 )  # fmt: skip
 APP_KEYS = ("app_id", "appId", "chatbotId", "chatbot_id", "funnelId", "funnel_id")
 ANONYMOUS_PREFIX = "anon-"
+# What stands for nothing in a row whose person did not consent.
+WITHHELD = {
+    "session_id": "withheld:{id}",
+    "batch_id": "{id}",
+    "batch_seq": "0",
+    "error_events": "[]",
+    "llm_interactions": "[]",
+} | dict.fromkeys(
+    (
+        *("path_sequence", "path_timings", "interaction_summary", "goal_events", "feature_interactions"),
+        *("page_load_times", "metadata", "properties"),
+    ),
+    "{}",
+)
 LARGEST_SEQUENCE = 2**62
 WORD_START = re.compile(r"(?<=[a-z0-9])([A-Z])")
 LLM_NAMES = {
@@ -65,7 +80,7 @@ class SessionBatches:
 
     name = "session_batches"
     has_element = False
-    columns = ("session_group", "content_hash", *COLUMNS)
+    columns = ("withheld", "session_group", "content_hash", *COLUMNS)
 
     def __init__(self, app: str | None = None) -> None:
         self.app = app
@@ -78,7 +93,8 @@ class SessionBatches:
             refusals.append(refused(v.canonical_encoder.encode(value), error, element))
 
         try:
-            row = self.row(*decode_values(shape, record), refuse)
+            values, unknown = decode_values(shape, record)
+            row = self.withheld_row(values) if denies(record) else self.row(values, unknown, refuse)
         except (ValueError, RecursionError) as error:
             return Decoded(1, [], (refused(record, error),))
         return Decoded(1 + len(refusals), [(0, row)], refusals)
@@ -126,7 +142,16 @@ class SessionBatches:
             v.json(properties),
         )
         content = SEPARATOR.join(columns)
-        return SEPARATOR.join(("s:" + session_id, content_hash(content), content))
+        return SEPARATOR.join(("f", "s:" + session_id, content_hash(content), content))
+
+    def withheld_row(self, values: list[Any]) -> str:
+        """The row of a snapshot whose person did not consent."""
+        app_id = v.identifier(values[PLACE["app_id"]], "app_id") or app_of(
+            mapping(values[PLACE["metadata"]], "metadata")
+        )
+        started_at = v.timestamp(values[PLACE["started_at"]], "started_at")
+        kept = {"app_id": app_id or self.app or "", "started_at": started_at}
+        return withheld_row(self.columns, kept, WITHHELD)
 
 
 def mapping(value: Any, field: str) -> dict[str, Any]:
