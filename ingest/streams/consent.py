@@ -22,8 +22,8 @@ from ingest.streams.shape import untyped
 EXEMPT_STREAMS = frozenset(("privacy_requests",))
 REASON = "withheld: the person did not consent, so nothing of the record is kept; it could not be loaded either"
 
-# Any record that says "do not" holds one of these, in lower case.
-HINTS = (b"consent", b"dnt", b"nottrack", b"not_track", b"not-track", b"not track", b"\\u00")
+# Any record that says "do not" holds this, in lower case, unless its keys are written in escapes.
+HINT = re.compile(rb"consent|dnt|not[ _-]?track|\\u00")
 NOT_IN_A_KEY = re.compile(r"[^a-z0-9]")
 DO_NOT_TRACK = re.compile(r"dnt|donottrack|consent(?:denied|refused|revoked|withdrawn)")
 CONSENT = re.compile(
@@ -48,13 +48,21 @@ NO = frozenset(
 DEEPEST_LEVEL = 4
 
 # The same in bytes that are no JSON: a key and what follows it.
-PAIR = re.compile(rb'([A-Za-z_$ .-]{3,40})\\?"\s*:\s*(?:\\?"([^"\\]{0,12})|([A-Za-z0-9.]{1,6})|\{([^{}]{0,500}))')
+PAIR = re.compile(rb'([A-Za-z_$ .-]{3,40})\\?"\s*:\s*(?:\\?"([^"\\]{0,12})|([A-Za-z0-9.]{1,6})|\{(?=([^{}]{0,500})))')
+
+
+def may_deny(text: bytes) -> bool:
+    """Whether a record, or a whole block of them, is worth a closer look: no word of `HINT`, no denial."""
+    lower = text.lower()
+    # Plain searches first: they are far faster than the pattern.
+    if b"consent" in lower or b"track" in lower or b"dnt" in lower or b"\\" in lower:
+        return HINT.search(lower) is not None
+    return False
 
 
 def denies(record: bytes) -> bool:
     """Whether a record says that its person is not to be tracked; an event of a POST body concerns itself."""
-    lower = record.lower()
-    if not any(hint in lower for hint in HINTS):
+    if not may_deny(record):
         return False
     try:
         said = untyped.decode(record)
@@ -85,14 +93,12 @@ def text_denies(text: bytes, of_consents: bool = False) -> bool:
     for key, quoted, literal, inside in PAIR.findall(text):
         name = bare(key.decode())
         is_consent = CONSENT.fullmatch(name) is not None
-        if inside:
-            if text_denies(inside, is_consent or of_consents):
-                return True
-            continue
         value = word((quoted or literal).decode("utf-8", "replace"))
         if DO_NOT_TRACK.fullmatch(name) and value in YES:
             return True
         if (is_consent or (of_consents and PURPOSE.fullmatch(name))) and value in NO:
+            return True
+        if is_consent and inside and text_denies(inside, of_consents=True):
             return True
     return False
 
@@ -132,8 +138,7 @@ def without_person(stream: str, refusal: Refused) -> Refused:
 
 def any_denies(record: bytes) -> bool:
     """`denies`, of a POST body's events too."""
-    lower = record.lower()
-    if not any(hint in lower for hint in HINTS):
+    if not may_deny(record):
         return False
     try:
         said = untyped.decode(record)

@@ -89,7 +89,7 @@ def records_of(folder: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 class Reader:
-    """Reads `session_batches`, `events` and `llm_requests` below a folder and counts per app and day."""
+    """Reads the streams below a folder and counts those with activity per app and day."""
 
     def __init__(self, folder: Path):
         self.bad_lines: Counter[str] = Counter()
@@ -105,6 +105,8 @@ class Reader:
         self._batches(folder / "session_batches")
         self._events(folder / "events")
         self._requests(folder / "llm_requests")
+        for stream in ("identifies", "costs", "privacy_requests"):
+            _, self.bad_lines[stream] = records_of(folder / stream)
         self._count_llm()
         self.persons: dict[tuple[str, int], set[str]] = defaultdict(set)
         self._sessions()

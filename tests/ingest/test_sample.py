@@ -224,7 +224,7 @@ def test_the_files_say_what_the_truth_says(emitted, reader):
         assert reader.cost[place] == Decimal(row["cost_usd"]), place
         assert len(reader.persons[place]) == row["visitors"], place
     assert +reader.interactions == emitted.truth["interactions"]
-    for stream in ("session_batches", "events", "llm_requests"):
+    for stream in STREAMS:
         assert reader.bad_lines[stream] == emitted.truth["bad_lines"][stream] > 0
         assert reader.bad_elements[stream] == emitted.truth["bad_elements"][stream]
 

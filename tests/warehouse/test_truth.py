@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ingest.connection import connect
+from ingest.streams.registry import NAMES
 
 BY_APP_AND_DAY = """
 with
@@ -77,10 +78,7 @@ def test_rejects_are_the_planted_bad_lines(sample_warehouse, sample):
     rejected = dict(
         sample_warehouse.query("select stream, sum(rejected)::bigint from raw.loads where rejected > 0 group by stream")
     )
-    planted = {
-        stream: sample[1]["bad_lines"][stream] + sample[1]["bad_elements"][stream]
-        for stream in ("session_batches", "events", "llm_requests")
-    }
+    planted = {stream: sample[1]["bad_lines"][stream] + sample[1]["bad_elements"][stream] for stream in NAMES}
     assert rejected == planted
 
 
