@@ -41,11 +41,10 @@ events as (
         count(*) as event_count,
         count(*) filter (where event_role = 'error') as error_count,
         count(*) filter (where event_role = 'widget_loaded') as widget_loaded_count,
-        count(*) filter (where event_role = 'widget_opened') as widget_opened_count,
-        count(*) filter (where event_role = 'widget_minimized') as widget_minimized_count,
-        count(*) filter (where event_role = 'message_sent') as messages_sent,
-        count(*) filter (where event_role = 'message_received') as messages_received,
-        bool_or(event_role = 'pre_chat_form_submitted') as completed_pre_chat_form,
+        bool_or(
+            event_role = 'pre_chat_form_submitted'
+            or (event_name = 'session_upsert' and properties ->> 'completed_pre_chat_form' = 'true')
+        ) as completed_pre_chat_form,
         (
             array_agg(properties ->> 'trigger' order by occurred_at, event_id)
             filter (where event_role = 'widget_opened' and properties ->> 'trigger' is not null)
@@ -53,6 +52,18 @@ events as (
         count(response_ms) filter (where event_role = 'message_received') as response_count,
         sum(response_ms) filter (where event_role = 'message_received') as response_ms
     from {{ ref('fct_events') }}
+    where {{ where_touched('session_group') }}
+    group by session_key
+),
+
+counters as (
+    select
+        session_key,
+        max(amount) filter (where counter = 'widget_opened_count') as widget_opened_count,
+        max(amount) filter (where counter = 'widget_minimized_count') as widget_minimized_count,
+        max(amount) filter (where counter = 'messages_sent') as messages_sent,
+        max(amount) filter (where counter = 'messages_received') as messages_received
+    from {{ ref('agg_session_counters') }}
     where {{ where_touched('session_group') }}
     group by session_key
 ),
@@ -90,10 +101,10 @@ select
     coalesce(events.event_count, 0) as event_count,
     coalesce(events.error_count, 0) as error_count,
     coalesce(events.widget_loaded_count, 0) as widget_loaded_count,
-    coalesce(events.widget_opened_count, 0) as widget_opened_count,
-    coalesce(events.widget_minimized_count, 0) as widget_minimized_count,
-    coalesce(events.messages_sent, 0) as messages_sent,
-    coalesce(events.messages_received, 0) as messages_received,
+    coalesce(counters.widget_opened_count, 0) as widget_opened_count,
+    coalesce(counters.widget_minimized_count, 0) as widget_minimized_count,
+    coalesce(counters.messages_sent, 0) as messages_sent,
+    coalesce(counters.messages_received, 0) as messages_received,
     coalesce(events.completed_pre_chat_form, false) as completed_pre_chat_form,
     events.triggered_by,
     coalesce(events.response_count, 0) as response_count,
@@ -108,4 +119,5 @@ from visits
 left join page_views using (session_key)
 left join goals using (session_key)
 left join events using (session_key)
+left join counters using (session_key)
 left join llm_requests using (session_key)

@@ -2,7 +2,7 @@ with
 
 events as (
     select * from {{ source('raw', 'events') }}
-    where load_id in {{ published_loads() }}
+    where not withheld and load_id in {{ published_loads() }}
 )
 
 select

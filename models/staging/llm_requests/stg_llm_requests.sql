@@ -2,7 +2,7 @@ with
 
 requests as (
     select * from {{ source('raw', 'llm_requests') }}
-    where load_id in {{ published_loads() }}
+    where not withheld and load_id in {{ published_loads() }}
 )
 
 select

@@ -2,7 +2,7 @@ with
 
 snapshots as (
     select * from {{ source('raw', 'session_batches') }}
-    where load_id in {{ published_loads() }}
+    where not withheld and load_id in {{ published_loads() }}
 )
 
 select

@@ -1,0 +1,41 @@
+with
+
+costs as (
+    select * from {{ source('raw', 'costs') }}
+    where not withheld and load_id in {{ published_loads() }}
+)
+
+select
+    -- ids
+    session_group,
+    content_hash,
+    cost_id,
+    request_id,
+    app_id,
+    session_id,
+    anonymous_id,
+    user_id,
+    workspace_id,
+    project_id,
+    team_id,
+    org_id,
+    plan,
+    feature_id,
+
+    -- what
+    category,
+    provider,
+    service,
+    model,
+
+    -- times
+    occurred_at,
+    period_start_at,
+    period_end_at,
+
+    -- measures
+    amount,
+    currency,
+    properties
+from costs
+where occurred_at <= received_at + interval '24 hours'
