@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from ingest.sample.clock import AS_OF_MS, HOUR, MINUTE, SECOND, date_of, iso, weekday_of
+from ingest.sample.clock import AS_OF_MS, DAY, HOUR, MINUTE, SECOND, date_of, iso, weekday_of
 from ingest.sample.context import Sample
 from ingest.sample.incidents import COST_SPIKE, RUNAWAY_FEATURE, SIGN_IN_FAILURES, turned_away
 from ingest.sample.tracking import feedback, request_record, track
@@ -83,6 +83,21 @@ def nobodys_event(sample: Sample, at: int) -> None:
     """A web vital of a page without session or user: it has no id at all."""
     metadata = {"name": "LCP", "value": 1800 + between(sample.rng, 0, 3000), "delta": 12, "rating": "good"}
     track(sample, at, "web_vitals", "performance", metadata)
+
+
+def without_consent(sample: Sample, day_at: int) -> None:
+    """Somebody who did not consent, told by a page, a server and a browser all the same; none of it may count."""
+    at, day = day_at + 10 * HOUR, date_of(day_at)
+    who = {"sessionId": f"anon-private-{day}", "anonymousId": "private_visitor", "userId": "private_user"}
+    viewed = {"eventName": "page_view", "pageUrl": "https://launch.example/launch", "timestamp": iso(at)}
+    sample.delivery.send("events", {**who, **viewed, "eventId": f"private_{day}", "doNotTrack": True}, at)
+    asked = {"requestId": f"private_{day}", "modelId": "gpt-4o", "provider": "openai", "inputTokens": 10, "cost": 5}
+    asked["timestamp"] = iso(at)
+    sample.delivery.send("llm_requests", {**who, **asked, "metadata": {"analyticsConsent": "denied"}}, at)
+    batch = {"batchId": f"00000000-0000-4000-8000-{day_at // DAY:012}", "batchSeq": 0, "startedAt": iso(at)}
+    batch |= {"pathSequence": ["/private"], "pathTimings": [0], "metadata": {"dnt": "1"}}
+    sample.delivery.send("session_batches", {**who, **batch}, at)
+    sample.truth.trap("without_consent", 3)
 
 
 def other_streams(sample: Sample, day_at: int) -> None:

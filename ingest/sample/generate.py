@@ -142,6 +142,7 @@ def _others(sample: Sample, day_at: int, first_at: int, visitors: int) -> None:
     background.user_events(sample, day_at, visitors)
     background.program_requests(sample, day_at, visitors)
     background.other_streams(sample, day_at)
+    background.without_consent(sample, day_at)
     if 1 <= day <= 5:
         for household in range(SHARED_COMPUTERS):
             funnel.shared_computer(sample, day_at, household, day - 1)

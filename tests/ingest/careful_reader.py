@@ -88,6 +88,15 @@ def records_of(folder: Path) -> tuple[list[dict[str, Any]], int]:
     return records, bad
 
 
+def consenting(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records but those of people who are not to be tracked, who say so in one of three ways."""
+    refusals = (("doNotTrack", True), ("dnt", "1"), ("analyticsConsent", "denied"))
+    said = [{**record, **(record.get("metadata") or {})} for record in records]
+    return [
+        record for record, what in zip(records, said, strict=True) if not any(what.get(k) == v for k, v in refusals)
+    ]
+
+
 class Reader:
     """Reads the streams below a folder and counts those with activity per app and day."""
 
@@ -123,7 +132,7 @@ class Reader:
         records, self.bad_lines["session_batches"] = records_of(folder)
         snapshots: dict[str, list[dict[str, Any]]] = defaultdict(list)
         server_rows: dict[str, dict[str, Any]] = {}
-        for record in records:
+        for record in consenting(records):
             batch = {BATCH_KEYS.get(key, key): value for key, value in record.items()}
             try:
                 uuid.UUID(batch["batch_id"])
@@ -252,7 +261,7 @@ class Reader:
     def _events(self, folder: Path) -> None:
         records, self.bad_lines["events"] = records_of(folder)
         events: dict[str, dict[str, Any]] = {}
-        for record in records:
+        for record in consenting(records):
             parts = record.get("events", [None])
             for part in parts:
                 event = {k: v for k, v in record.items() if k != "events"} | (part or {})
@@ -306,7 +315,7 @@ class Reader:
     def _requests(self, folder: Path) -> None:
         records, self.bad_lines["llm_requests"] = records_of(folder)
         requests = {}
-        for record in records:
+        for record in consenting(records):
             if record.get("type") == "feedback":
                 continue
             value = {key.replace("_", "").lower(): item for key, item in record.items()}

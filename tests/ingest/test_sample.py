@@ -84,6 +84,7 @@ TRAPS = {
     "unmeasured_load_time",
     "visit_cut_at_24_hours",
     "widget_session_returns_after_gap",
+    "without_consent",
 }
 
 
@@ -293,6 +294,12 @@ def test_traps_of_session_batches_are_in_the_files(emitted):
     text = "".join(line for _, line in emitted.lines["session_batches"])
     assert "\\u0000" in text
     assert "\\ud83d" in text
+
+
+def test_people_without_consent_are_in_the_files(emitted):
+    streams = ("session_batches", "events", "llm_requests")
+    private = [r for stream in streams for r in emitted.objects(stream) if r.get("userId") == "private_user"]
+    assert len(private) == emitted.traps["without_consent"] == 3 * 35
 
 
 def test_gaps_at_the_edge_are_in_the_files(emitted):

@@ -82,6 +82,16 @@ def test_rejects_are_the_planted_bad_lines(sample_warehouse, sample):
     assert rejected == planted
 
 
+def test_people_without_consent_are_rows_of_raw_alone(sample_warehouse, sample):
+    rows = [
+        sample_warehouse.query(f"select count(distinct content_hash) from raw.{stream} where withheld")[0][0]
+        for stream in ("session_batches", "events", "llm_requests")
+    ]
+    assert sum(rows) == sample[1]["traps"]["without_consent"]
+    for relation in ("raw.events", "raw.llm_requests", "raw.session_batches", "marts.fct_sessions"):
+        assert sample_warehouse.query(f"select count(*) from {relation} as t where t::text ~ 'private'") == [(0,)]
+
+
 def test_the_three_incidents_are_found_within_two_buckets(sample_warehouse, sample):
     anomalies = sample_warehouse.query(
         "select kind, app_id, severity, first_seen_at, last_seen_at, grain_minutes from marts.fct_anomalies"

@@ -10,7 +10,8 @@ with
 -- the roles of events that a widget's session counts too
 counters as (
     select role, counter
-    from (values
+    from (
+        values
         ('message_sent', 'messages_sent'),
         ('message_received', 'messages_received'),
         ('widget_opened', 'widget_opened_count'),
@@ -32,7 +33,7 @@ tellings as (
         counters.counter,
         1 as by_event,
         0 as by_increment,
-        null as session_total
+        null::numeric as session_total
     from events
     inner join counters on events.event_role = counters.role
     union all
@@ -43,7 +44,7 @@ tellings as (
         counters.counter,
         0 as by_event,
         coalesce({{ to_number("events.properties ->> 'increment'") }}, 0) as by_increment,
-        null as session_total
+        null::numeric as session_total
     from events
     inner join counters on events.properties ->> 'counter' = counters.counter
     where events.event_name = 'session_increment'

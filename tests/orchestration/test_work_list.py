@@ -1,0 +1,39 @@
+"""The work list names what the new loads bear on."""
+
+import json
+
+import pytest
+
+from ingest.connection import connect
+from ingest.load import load_file
+from orchestration.work_list import link_groups, touch_groups
+
+AT = "2026-03-02T11:00:00Z"
+BATCH = {"batchId": "3f0c2a52-6a1e-4c8e-8f57-1d0c6f1f9a01", "startedAt": AT}
+RECORDS = {
+    "events": {"event": "clicked", "timestamp": AT},
+    "llm_requests": {"model": "m", "requestId": "r1", "timestamp": AT},
+    "session_batches": BATCH,
+}
+
+
+@pytest.mark.parametrize("stream", RECORDS)
+def test_withheld_rows_and_streams_without_models_touch_nothing(fresh_database, tmp_path, stream):
+    lines = [{**RECORDS[stream], "sessionId": "kept"}, {**RECORDS[stream], "sessionId": "private", "dnt": "1"}]
+    files = {
+        stream: lines,
+        "identifies": [{"userId": "u1", "anonymousId": "v1", "timestamp": AT}],
+        "costs": [{"amount": 1, "userId": "u1", "timestamp": AT}],
+        "privacy_requests": [{"type": "erase", "userId": "u1", "requestedAt": AT}],
+    }
+    with connect(fresh_database, autocommit=True) as connection:
+        for name, records in files.items():
+            path = tmp_path / f"{name}.ndjson"
+            path.write_text("\n".join(json.dumps(record) for record in records))
+            loaded = load_file(connection, path)
+            assert loaded.loaded == len(records)
+        link_groups(connection, loaded.published_seq)
+        assert touch_groups(connection, "prod", 0, loaded.published_seq) == 1
+        assert connection.execute("select distinct key from ops.touched").fetchall() == [("s:kept",)]
+        linked = connection.execute("select distinct session_group from ops.group_links").fetchall()
+        assert set(linked) <= {("s:kept",)}
