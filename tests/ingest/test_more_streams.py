@@ -247,6 +247,24 @@ def test_an_id_is_the_producers_or_the_contents_hash(stream, record, id_column, 
     assert one(stream, {**record, "chatbotId": "bot"}, app="shop")["app_id"] == "bot"
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats() | st.text(max_size=5)
+    | st.sampled_from(["", "NaN", "erase", AT, "a@example.com", "USD", "1.50", "denied", "1"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["consent", "email", "a"]), inner),
+    max_leaves=4,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", ["identifies", "costs", "privacy_requests"])
+@given(data=st.data())
+def test_whatever_a_record_says_it_is_one_row_or_one_refusal_in_either_key_style(stream, data):
+    keys = st.sampled_from([*READ[stream].shape.attributes, "consent", "dnt", "shirt"])
+    record = data.draw(st.dictionaries(keys, ANYTHING))
+    snake, camelled = (decode(stream, told) for told in (record, {camel(key): record[key] for key in record}))
+    assert snake.records == len(snake.rows) + len(snake.refused) == 1
+    assert (camelled.rows, [one[1:3] for one in camelled.refused]) == (snake.rows, [one[1:3] for one in snake.refused])
+
+
 # What a widget's session and its increments tell
 
 
