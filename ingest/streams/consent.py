@@ -60,15 +60,19 @@ def may_deny(text: bytes) -> bool:
     return False
 
 
-def denies(record: bytes) -> bool:
-    """Whether a record says that its person is not to be tracked; an event of a POST body concerns itself."""
+def denies(record: bytes, with_events: bool = False) -> bool:
+    """Whether a record says that its person is not to be tracked; `with_events`, whether an event of its own does."""
     if not may_deny(record):
         return False
     try:
         said = untyped.decode(record)
     except (ValueError, RecursionError):
         return text_denies(record)
-    return type(said) is dict and object_denies(said)
+    if type(said) is not dict:
+        return text_denies(record)
+    events = said.get("events") if with_events else None
+    told = [said, *(event for event in events if type(event) is dict)] if type(events) is list else [said]
+    return any(object_denies(one) for one in told)
 
 
 def object_denies(said: Mapping[str, Any], level: int = 0, of_consents: bool = False) -> bool:
@@ -131,21 +135,6 @@ def withheld_row(columns: Iterable[str], kept: Mapping[str, str], empty: Mapping
 def without_person(stream: str, refusal: Refused) -> Refused:
     """A refused record as raw.rejects may keep it: emptied, its reason without a quotation, where it says
     "do not" itself or in an event of its own."""
-    if stream in EXEMPT_STREAMS or not any_denies(refusal.record):
+    if stream in EXEMPT_STREAMS or not denies(refusal.record, with_events=True):
         return refusal
     return refusal._replace(record=b"", reason=REASON)
-
-
-def any_denies(record: bytes) -> bool:
-    """`denies`, of a POST body's events too."""
-    if not may_deny(record):
-        return False
-    try:
-        said = untyped.decode(record)
-    except (ValueError, RecursionError):
-        return text_denies(record)
-    if type(said) is not dict:
-        return text_denies(record)
-    events = said.get("events")
-    inner = [event for event in events if type(event) is dict] if type(events) is list else []
-    return any(object_denies(one) for one in (said, *inner))

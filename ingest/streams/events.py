@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from ingest.streams import values as v
-from ingest.streams.consent import any_denies, denies, withheld_row
+from ingest.streams.consent import denies, withheld_row
 from ingest.streams.lines import check_limits
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
 from ingest.streams.retention import classifier
@@ -150,7 +150,7 @@ class Events:
         element by element."""
         try:
             check_limits(record)
-            if any_denies(record):
+            if denies(record, with_events=True):
                 return self.decode_odd_envelope(record)
             envelope = self.envelopes.decode(record)
             above = list(msgspec.structs.astuple(envelope)[1:])
@@ -310,7 +310,7 @@ def name_by_shape(values: list[Any], unknown: dict[str, Any], alone: bool) -> No
         )
     ):
         values[NAME] = UPSERT
-    elif alone and not is_absent(values[SESSION]) and unknown.get("direction") in COUNTERS:
+    elif alone and not is_absent(values[SESSION]) and counter_of(unknown.get("direction")):
         values[NAME] = INCREMENT
     else:
         raise Refusal("is missing: give event_name, eventName, event, action or type", "event_name")
@@ -332,11 +332,16 @@ def tell_counters(values: list[Any], unknown: dict[str, Any], properties: dict[s
         if all(values[place] is None for place in TIME_PLACES):
             values[OCCURRED] = properties.get("started_at")
         return
-    told = [properties.pop(key) for key in ("counter", "direction", "type") if properties.get(key) in COUNTERS]
-    steps = [properties.pop(key) for key in ("increment", "count", "by") if not is_absent(properties.get(key))]
+    told = next((key for key in ("counter", "direction", "type") if counter_of(properties.get(key))), None)
     if told:
-        properties["counter"] = COUNTERS[told[0]]
-        properties["increment"] = v.whole(steps[0], "increment") if steps else 1
+        step = next((key for key in ("increment", "count", "by") if not is_absent(properties.get(key))), None)
+        properties["counter"] = counter_of(properties.pop(told))
+        properties["increment"] = v.whole(properties.pop(step), "increment") if step else 1
+
+
+def counter_of(value: Any) -> str | None:
+    """The session's counter that a word names, if any."""
+    return COUNTERS.get(value) if type(value) is str else None
 
 
 def choose_time(values: list[Any], unknown: dict[str, Any], properties: dict[str, Any]) -> None:
