@@ -29,6 +29,8 @@ TESTED_ELSEWHERE = {
     "should_full_refresh": "test_refresh adds a model",
     "is_listed_for_rebuild": "test_refresh adds a model",
     "analyze_when_built_whole": "speed alone hangs on it",
+    "card_number": "the tests of scrubbed and scrubbed_json",
+    "listed_parameters": "scrubbed_url_keeps_listed_parameters",
     "settle_bounds": "test_refresh calls dbt by hand, and beside a refresh",
     "grant_schema_usage": "analysts_may_read_the_marts sees its result",
     "generate_schema_name": "names_of_a_target_are_plain_or_prefixed sees its result",

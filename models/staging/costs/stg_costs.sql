@@ -36,6 +36,6 @@ select
     -- measures
     amount,
     currency,
-    properties
+    {{ scrubbed_json('properties') }} as properties
 from costs
 where occurred_at <= received_at + interval '24 hours'

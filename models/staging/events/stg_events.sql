@@ -29,14 +29,14 @@ select
     occurred_at,
 
     -- where
-    page_url,
-    {{ url_path('page_url') }} as page,
-    {{ url_query('page_url') }} as query_string,
-    page_title,
-    referrer,
+    {{ scrubbed_url('page_url') }} as page_url,
+    {{ scrubbed(url_path('page_url')) }} as page,
+    {{ url_query(scrubbed_url('page_url')) }} as query_string,
+    {{ scrubbed('page_title') }} as page_title,
+    {{ scrubbed_url('referrer') }} as referrer,
     {{ url_host('referrer') }} as referrer_domain,
-    landing_page,
-    {{ url_path('landing_page') }} as landing_path,
+    {{ scrubbed_url('landing_page') }} as landing_page,
+    {{ scrubbed(url_path('landing_page')) }} as landing_path,
     coalesce(utm_source, {{ query_parameter('page_url', 'utm_source') }}) as utm_source,
     coalesce(utm_medium, {{ query_parameter('page_url', 'utm_medium') }}) as utm_medium,
     coalesce(utm_campaign, {{ query_parameter('page_url', 'utm_campaign') }}) as utm_campaign,
@@ -54,7 +54,7 @@ select
     is_conversion,
     revenue,
     currency,
-    properties
+    {{ scrubbed_json('properties') }} as properties
 from events
 where
     occurred_at >= (select ops.horizon())

@@ -19,6 +19,6 @@ select
     occurred_at as identified_at,
 
     -- who; name and e-mail address stay in raw
-    properties - '{email,user_email,userEmail,name,user_name,userName}'::text[] as traits
+    {{ scrubbed_json("(properties - '{email,user_email,userEmail,name,user_name,userName}'::text[])") }} as traits
 from identifies
 where occurred_at <= received_at + interval '24 hours'

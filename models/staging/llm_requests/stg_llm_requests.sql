@@ -56,7 +56,7 @@ select
     latency_ms,
     cost_usd,
     rating,
-    feedback
+    {{ scrubbed('feedback') }} as feedback
 from requests
 where
     occurred_at >= (select ops.horizon())

@@ -26,15 +26,15 @@ select
     received_at,
 
     -- what happened
-    path_sequence,
+    {{ scrubbed_urls('path_sequence') }} as path_sequence,
     path_timings,
     interaction_summary,
     goal_events,
     feature_interactions,
-    page_load_times,
-    error_events,
+    {{ scrubbed_json('page_load_times') }} as page_load_times,
+    {{ scrubbed_json('error_events') }} as error_events,
     llm_interactions,
-    metadata
+    {{ scrubbed_json('metadata') }} as metadata
 from snapshots
 where
     {{ batch_time() }} >= (select ops.horizon())
