@@ -19,7 +19,7 @@ import msgspec
 
 from ingest.streams import values as v
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
-from ingest.streams.shape import Shape
+from ingest.streams.shape import Shape, merge
 from ingest.streams.values import Refusal, is_absent
 
 COLUMNS = (
@@ -102,7 +102,8 @@ class SessionBatches:
         if not started_at and not llm_interactions:
             raise Refusal("is missing, and no LLM interaction tells a time either", "started_at")
         properties = {name: told(name) for name in DERIVED if told(name) is not None}
-        properties.update((key, value) for key, value in unknown.items() if key not in properties)
+        merge(properties, unknown, "record")
+        merge(properties, mapping(told("properties"), "properties"), "properties")
         path_sequence, path_timings = path(told("path_sequence"), told("path_timings"))
         columns = (
             session_id,
