@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import io
+import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from glob import glob, has_magic
@@ -52,7 +54,8 @@ def find_files(paths: Iterable[str | Path]) -> list["Found"]:
             if not files:
                 raise TidemarkError(f"{path}: no file matches this pattern")
         for file in files:
-            found.setdefault(file.path.resolve(), file)
+            # Not Path.resolve, which raises for a loop of links.
+            found.setdefault(Path(os.path.realpath(file.path)), file)
     return list(found.values())
 
 
@@ -112,6 +115,9 @@ def opened(path: Path) -> io.FileIO:
     try:
         if path.is_dir():
             raise BrokenFileError(f"{path}: is a folder, not a file")
+        # A file is read twice, and opening a pipe would wait for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise BrokenFileError(f"{path}: is no plain file; write what it gives to one and load that")
         return io.FileIO(path, "rb")
     except FileNotFoundError:
         raise BrokenFileError(f"{path}: no such file") from None
