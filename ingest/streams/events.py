@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from ingest.streams import values as v
-from ingest.streams.lines import check_limits
+from ingest.streams.lines import LARGEST_RECORD, MOST_KEYS, check_limits
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
 from ingest.streams.retention import classifier
 from ingest.streams.shape import Shape, camel, merge
@@ -85,6 +85,8 @@ PROMOTED = (
     "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "page_url", "referrer", "landing_page",
 )  # fmt: skip
 MOST_SKEW = timedelta(hours=24)
+# Each bad event of a body is kept with all the body says beside its events: that must not grow without bound.
+MOST_KEPT_OF_BODY = 4 * LARGEST_RECORD
 
 shape = Shape("Event", (*COLUMNS, "properties"), ALIASES, TIMES)
 NAMES, CONVERT = tuple(COLUMNS), tuple(COLUMNS.values())
@@ -164,8 +166,11 @@ class Events:
         elements = msgspec.json.decode(raw_events, type=list[msgspec.Raw])
         if not elements:
             raise Refusal("holds no events", "events")
+        if len(elements) > MOST_KEYS:
+            raise Refusal(f"holds more than {MOST_KEYS} events", "events")
         rows = []
         refusals: list[Refused] = []
+        kept = 0
         above, unknown = decode_values(shape, msgspec.json.encode(told))
         for element, raw in enumerate(elements, 1):
             try:
@@ -174,6 +179,9 @@ class Events:
                 rows.append((element, self.row(values, below, body)))
             except (ValueError, RecursionError) as error:
                 alone = msgspec.json.encode({**told, "events": [raw]})
+                kept += len(alone)
+                if kept > MOST_KEPT_OF_BODY:
+                    raise Refusal("has more bad events than can be kept one by one", "events") from None
                 refusals.append(refused(alone, error, element))
         return Decoded(len(elements), rows, refusals)
 

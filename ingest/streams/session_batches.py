@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 
 from ingest.streams import values as v
+from ingest.streams.lines import MOST_KEYS
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
 from ingest.streams.shape import Shape, merge
 from ingest.streams.values import Refusal, is_absent
@@ -57,7 +58,7 @@ shape = Shape("SessionBatch", COLUMNS, ALIASES, DERIVED)
 PLACE = shape.index
 
 # Refuses one element: takes its place (from 1), its value and the error.
-Refuse = Callable[[int, Any, Exception], None]
+Refuse = Callable[[int, Any, Refusal], None]
 
 
 class SessionBatches:
@@ -74,7 +75,9 @@ class SessionBatches:
         """One snapshot, and the elements of it that had to be refused."""
         refusals: list[Refused] = []
 
-        def refuse(element: int, value: Any, error: Exception) -> None:
+        def refuse(element: int, value: Any, error: Refusal) -> None:
+            if len(refusals) == MOST_KEYS:
+                raise Refusal(f"has more than {MOST_KEYS} bad elements", error.field)
             refusals.append(refused(v.canonical_encoder.encode(value), error, element))
 
         try:
