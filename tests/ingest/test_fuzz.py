@@ -281,13 +281,13 @@ def simple_reader(content):
 
 
 def parsed(text):
-    """Strict JSON, else None."""
+    """Strict JSON, else None. Bytes that are no UTF-8 spoil a record, not the file's structure."""
 
     def refuse(word):
         raise ValueError(word)
 
     try:
-        return json.loads(text.decode(), parse_constant=refuse)
+        return json.loads(text.decode("utf-8", "replace"), parse_constant=refuse)
     except ValueError:
         return None
 
