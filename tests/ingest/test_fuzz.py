@@ -157,6 +157,29 @@ def test_nothing_an_accepted_record_says_is_lost(stream):
     fuzz()
 
 
+def test_nothing_an_accepted_body_says_is_lost():
+    """The same for a POST body: each of its events says what the body says, where it does not say so itself."""
+    decoder = READ["events"]()
+    known = [*SHAPES["events"].attributes, *map(camel, SHAPES["events"].attributes)]
+    needed = {key: json.loads(value) for key, value in NEEDED["events"]}
+    fitting = [key for key in known if decoder.decode(json.dumps({**needed, key: "marker"}).encode()).rows]
+
+    @settings(repeatable, max_examples=150)
+    @given(st.data())
+    def fuzz(data):
+        keys = data.draw(st.lists(st.sampled_from([*fitting, "x", "y_z"]), unique=True, max_size=6))
+        above = {key: f"marker{number}." for number, key in enumerate(keys)}
+        above[data.draw(st.sampled_from(["properties", "metadata"]))] = {"shared": "inner1.", "team_id": "inner2."}
+        events = [{**needed, "properties": {"own": "inner3."}}] * 2
+        decoded = rows_of(decoder, json.dumps({**above, "events": events}).encode())
+        assert len(decoded.rows) == 2
+        markers = [value for value in above.values() if isinstance(value, str)] + ["inner1.", "inner2.", "inner3."]
+        for _, row in decoded.rows:
+            assert [marker for marker in markers if marker not in row] == []
+
+    fuzz()
+
+
 def test_postgresql_takes_every_row_a_decoder_accepts(database, tmp_path):
     """A row PostgreSQL refuses would take the whole file with it."""
     with connect(database, autocommit=True) as connection:
