@@ -152,6 +152,13 @@ def load_file(
             result.published_seq = cursor.execute(PUBLISH, [result.load_id]).fetchone()[0]
     except psycopg.Error as error:
         raise database_error(name, error) from None
+    except OSError as error:
+        # The file's own errors are told where it is read: this is the disk that rejects wait on.
+        reason = error.strerror or error
+        raise TidemarkError(
+            f"{name}: nothing of it is loaded, its rejects cannot be kept on disk ({reason}): make room in the"
+            " folder for temporary files, or name another one in TMPDIR"
+        ) from None
     return result
 
 
