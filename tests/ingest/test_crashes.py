@@ -115,7 +115,9 @@ def load_all_until(server, paths, calls):
 
 
 def count_calls(server, paths):
+    """How many calls loading the files takes, and how many it had taken when the first one was in."""
     calls = 0
+    when_in = []
 
     def count(frame, event, argument):
         nonlocal calls
@@ -123,9 +125,9 @@ def count_calls(server, paths):
 
     with connect(server) as connection:
         sys.setprofile(count)
-        load_paths(connection, paths)
+        load_paths(connection, paths, report=lambda result: when_in.append(calls))
         sys.setprofile(None)
-    return calls
+    return calls, when_in[0]
 
 
 def finish(server, connection, paths):
@@ -161,17 +163,18 @@ def test_a_load_killed_at_any_instant_is_wholly_in_or_wholly_out(fresh_database,
 
 
 def test_a_load_that_dies_at_any_call_is_wholly_in_or_wholly_out(fresh_database, tmp_path):
-    """The same without a clock: the load dies at a call drawn at random, one in each of as many equal parts."""
-    chance = random.Random(24)
-    kills = 24
+    """The same without a clock: the load dies at a call drawn at random, one in each twelfth of all calls, and at
+    every fourth of the last hundred calls before the first file is reported as loaded."""
+    chance = random.Random(12)
     with connect(fresh_database, autocommit=True) as connection:
-        calls = count_calls(fresh_database, write_files(tmp_path / "measured", "measured"))
+        # The second time, when all that is kept for later use is there, as it will be in the processes forked.
+        count_calls(fresh_database, write_files(tmp_path / "first", "first"))
+        calls, first_in = count_calls(fresh_database, write_files(tmp_path / "measured", "measured"))
+        instants = [int(calls * (part + chance.random()) / 12) for part in range(12)]
         files_in = Counter()
-        for kill in range(kills):
-            paths = write_files(tmp_path / f"{kill}", f"died {kill}")
-            with forked(
-                load_all_until, fresh_database, paths, int(calls * (kill + chance.random()) / kills)
-            ) as loading:
+        for instant in [*instants, *range(first_in - 100, first_in, 4)]:
+            paths = write_files(tmp_path / f"{instant}", f"died at {instant}")
+            with forked(load_all_until, fresh_database, paths, instant) as loading:
                 loading.join(60)
             assert loading.exitcode in (-signal.SIGKILL, 0)
             wait_until_alone(connection)
