@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from ingest.connection import connect
 from ingest.load import load_file
 from ingest.sources import BrokenFileError, checksum, records, stream_of
-from ingest.streams import events, llm_requests, session_batches
 from ingest.streams.lines import mend
 from ingest.streams.record import SEPARATOR
 from ingest.streams.registry import READ
@@ -25,7 +24,8 @@ from tests.conftest import CHECKOUT
 
 GOLDEN = Path(__file__).parent / "golden"
 BLANKS = b" \t\r\n"
-SHAPES = {"events": events.shape, "llm_requests": llm_requests.shape, "session_batches": session_batches.shape}
+# A stream's shape stands in its module or in its class.
+SHAPES = {name: getattr(one, "shape", None) or sys.modules[one.__module__].shape for name, one in READ.items()}
 # Files with a fixed chance, so that a failure here is a failure everywhere.
 repeatable = settings(derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -79,6 +79,9 @@ NEEDED = {
     "session_batches": [
         ("sessionId", '"s"'), ("batchId", '"c1a7a0de-94b5-4a39-9a34-6f1b1f5e7a10"'), ("startedAt", "1775563200"),
     ],
+    "identifies": [("userId", '"u"'), ("timestamp", "1775563200")],
+    "costs": [("amount", '"2.50"'), ("timestamp", "1775563200")],
+    "privacy_requests": [("requestType", '"erase"'), ("userId", '"u"'), ("requestedAt", "1775563200")],
 }  # fmt: skip
 
 
@@ -117,8 +120,6 @@ def rows_of(decoder, line):
 
 @pytest.mark.parametrize("stream", READ)
 def test_any_document_is_rows_or_refused(stream):
-    if stream not in SHAPES:
-        pytest.skip("its own tests have it")
     decoder = READ[stream]()
 
     @settings(repeatable, max_examples=400)
@@ -190,8 +191,7 @@ def test_postgresql_takes_every_row_a_decoder_accepts(database, tmp_path):
                 path.write_bytes(b"\n".join(every_odd_document(stream, bool(number))))
                 result = load_file(connection, path)
                 assert result.records == result.loaded + result.rejected
-                assert result.loaded > 1000
-                assert result.rejected > 100
+                assert min(result.loaded, result.rejected) > 100
 
         @settings(repeatable, max_examples=25)
         @given(st.data())

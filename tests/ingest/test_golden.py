@@ -65,8 +65,8 @@ def stored(connection, stream, load_id):
         told = {name: value for name, value in told.items() if value not in ({}, [])}
         if told.get("withheld") is False:
             del told["withheld"]
-        if told.get("event_id") == digest:
-            del told["event_id"]
+        # The id of a record that was sent without one.
+        told = {name: value for name, value in told.items() if value != digest}
         if told["session_group"] == f"e:{digest}":
             told["session_group"] = f"e:{OWN_HASH}"
         told["line"] = told.pop("line_number")
