@@ -81,7 +81,7 @@ def take(
     except BrokenFileError as error:
         if identity(path) is None:
             return None
-        result = LoadResult(shown_path(path), stream or "", FAILED, error=str(error))
+        result = LoadResult(shown_path(path), stream or "", FAILED, error=shown_path(str(error)))
     if result.status == FAILED:
         moved = move(path, inbox / BROKEN / inside, before)
         if moved:

@@ -93,7 +93,7 @@ def load_paths(
         except TidemarkError as error:
             if connection.closed:
                 raise
-            result = LoadResult(shown_path(path), stream or "", FAILED, error=str(error))
+            result = LoadResult(shown_path(path), stream or "", FAILED, error=shown_path(str(error)))
         results.append(result)
         if report:
             report(result)
@@ -150,6 +150,13 @@ def load_file(
             result.published_seq = cursor.execute(PUBLISH, [result.load_id]).fetchone()[0]
     except psycopg.Error as error:
         raise database_error(name, error) from None
+    except OSError as error:
+        # The file's own errors are told where it is read: this is the disk that rejects wait on.
+        reason = error.strerror or error
+        raise TidemarkError(
+            f"{name}: nothing of it is loaded, its rejects cannot be kept on disk ({reason}): make room in the"
+            " folder for temporary files, or name another one in TMPDIR"
+        ) from None
     return result
 
 
@@ -183,9 +190,9 @@ def database_error(name: str, error: psycopg.Error) -> TidemarkError:
     return TidemarkError(f"{name}: nothing of it is loaded, PostgreSQL says: {reason}; try again")
 
 
-def shown_path(path: Path) -> str:
-    """A path as PostgreSQL can store it, whatever bytes are in it."""
-    return os.fsencode(path).decode("utf-8", "replace")
+def shown_path(path: Path | str) -> str:
+    """A path, or a text that names one, as PostgreSQL can store it and one line can show it, whatever is in it."""
+    return os.fsencode(path).decode("utf-8", "replace").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def as_copy(rows: list[str]) -> str:

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import io
+import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from glob import glob, has_magic
@@ -23,6 +25,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLANKS = b" \t\r\n"
 # A JSON array or a pretty-printed document is read whole, up to this many bytes.
 LARGEST_DOCUMENT = 128 * 1024 * 1024
+# Each element of an array costs 72 bytes beside its own: this many commas bound how many there can be.
+MOST_COMMAS = 8 * 1024 * 1024
 # What is kept of a record that is too long.
 KEPT_OF_OVERLONG = 64 * 1024
 CHUNK = 1024 * 1024
@@ -52,7 +56,8 @@ def find_files(paths: Iterable[str | Path]) -> list["Found"]:
             if not files:
                 raise TidemarkError(f"{path}: no file matches this pattern")
         for file in files:
-            found.setdefault(file.path.resolve(), file)
+            # Not Path.resolve, which raises for a loop of links.
+            found.setdefault(Path(os.path.realpath(file.path)), file)
     return list(found.values())
 
 
@@ -112,6 +117,9 @@ def opened(path: Path) -> io.FileIO:
     try:
         if path.is_dir():
             raise BrokenFileError(f"{path}: is a folder, not a file")
+        # A file is read twice, and opening a pipe would wait for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise BrokenFileError(f"{path}: is no plain file; write what it gives to one and load that")
         return io.FileIO(path, "rb")
     except FileNotFoundError:
         raise BrokenFileError(f"{path}: no such file") from None
@@ -185,7 +193,7 @@ def documents(path: Path, file: io.BufferedReader) -> Iterator["Record"]:
             whole = head + following + file.read(LARGEST_DOCUMENT)
             elements = None
             if not file.peek(1):
-                elements = elements_of(whole, first)
+                elements = elements_of(path, whole, first)
             elif first == b"[" and not is_json(head):
                 raise BrokenFileError(
                     f"{path}: a JSON array of more than {LARGEST_DOCUMENT} bytes; write one document per line"
@@ -224,8 +232,10 @@ def is_object(text: bytes) -> bool:
     return text.lstrip(BLANKS).startswith(b"{") and is_json(text)
 
 
-def elements_of(whole: bytes, first: bytes) -> list[msgspec.Raw] | None:
+def elements_of(path: Path, whole: bytes, first: bytes) -> list[msgspec.Raw] | None:
     """The documents of a file that is one array or one object; None when it is neither."""
+    if first == b"[" and whole.count(b",") > MOST_COMMAS:
+        raise BrokenFileError(f"{path}: a JSON array of too many values; write one document per line (jq -c '.[]')")
     try:
         return raw_list.decode(whole) if first == b"[" else [raw_document.decode(whole)]
     except (ValueError, RecursionError):

@@ -20,7 +20,7 @@ import msgspec
 
 from ingest.streams import values as v
 from ingest.streams.consent import denies, withheld_row
-from ingest.streams.lines import check_limits
+from ingest.streams.lines import LARGEST_RECORD, MOST_KEYS, check_limits
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
 from ingest.streams.retention import classifier
 from ingest.streams.shape import Shape, camel, merge
@@ -97,6 +97,8 @@ SESSION_COUNTERS = tuple(COUNTERS.values())
 COUNTERS |= {key: name for name in SESSION_COUNTERS for key in (name, camel(name))}
 UPSERT, INCREMENT = "session_upsert", "session_increment"
 COUNTING_NAMES = frozenset((UPSERT, INCREMENT, *COUNTERS))
+# Each bad event of a body is kept with all the body says beside its events: that must not grow without bound.
+MOST_KEPT_OF_BODY = 4 * LARGEST_RECORD
 
 shape = Shape("Event", (*COLUMNS, "properties"), ALIASES, TIMES)
 NAMES, CONVERT = tuple(COLUMNS), tuple(COLUMNS.values())
@@ -180,11 +182,14 @@ class Events:
         elements = msgspec.json.decode(raw_events, type=list[msgspec.Raw])
         if not elements:
             raise Refusal("holds no events", "events")
+        if len(elements) > MOST_KEYS:
+            raise Refusal(f"holds more than {MOST_KEYS} events", "events")
         rows = []
         refusals: list[Refused] = []
         alone = msgspec.json.encode(told)
         above, unknown = decode_values(shape, alone)
         all_withheld = denies(alone)
+        kept = 0
         for element, raw in enumerate(elements, 1):
             try:
                 body = Body(above, unknown)
@@ -193,6 +198,9 @@ class Events:
                 rows.append((element, self.row(values, below, body, withheld)))
             except (ValueError, RecursionError) as error:
                 alone = msgspec.json.encode({**told, "events": [raw]})
+                kept += len(alone)
+                if kept > MOST_KEPT_OF_BODY:
+                    raise Refusal("has more bad events than can be kept one by one", "events") from None
                 refusals.append(refused(alone, error, element))
         return Decoded(len(elements), rows, refusals)
 

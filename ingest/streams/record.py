@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from ingest.streams.lines import check_limits
+from ingest.streams.numbers import key_of_bad_number
 from ingest.streams.shape import Shape
 from ingest.streams.values import Refusal
 
@@ -63,6 +64,11 @@ def refused(record: bytes, error: Exception, element: int = 0) -> Refused:
         return Refused(element, "is nested too deep", None, record)
     if isinstance(error, UnicodeDecodeError):
         return Refused(element, "is not UTF-8 text", None, record)
+    key = key_of_bad_number(record)
+    if key is not None:
+        return Refused(
+            element, f"{key}: holds no number that can be stored (NaN, infinite or out of range)", key, record
+        )
     if isinstance(error, msgspec.ValidationError) or not isinstance(error, msgspec.DecodeError):
         return Refused(element, str(error), None, record)
     return Refused(element, f"is not JSON: {error}", None, record)

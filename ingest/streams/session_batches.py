@@ -19,8 +19,9 @@ import msgspec
 
 from ingest.streams import values as v
 from ingest.streams.consent import denies, withheld_row
+from ingest.streams.lines import MOST_KEYS
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
-from ingest.streams.shape import Shape
+from ingest.streams.shape import Shape, merge
 from ingest.streams.values import Refusal, is_absent
 
 COLUMNS = (
@@ -72,7 +73,7 @@ shape = Shape("SessionBatch", COLUMNS, ALIASES, DERIVED)
 PLACE = shape.index
 
 # Refuses one element: takes its place (from 1), its value and the error.
-Refuse = Callable[[int, Any, Exception], None]
+Refuse = Callable[[int, Any, Refusal], None]
 
 
 class SessionBatches:
@@ -89,7 +90,9 @@ class SessionBatches:
         """One snapshot, and the elements of it that had to be refused."""
         refusals: list[Refused] = []
 
-        def refuse(element: int, value: Any, error: Exception) -> None:
+        def refuse(element: int, value: Any, error: Refusal) -> None:
+            if len(refusals) == MOST_KEYS:
+                raise Refusal(f"has more than {MOST_KEYS} bad elements", error.field)
             refusals.append(refused(v.canonical_encoder.encode(value), error, element))
 
         try:
@@ -118,7 +121,8 @@ class SessionBatches:
         if not started_at and not llm_interactions:
             raise Refusal("is missing, and no LLM interaction tells a time either", "started_at")
         properties = {name: told(name) for name in DERIVED if told(name) is not None}
-        properties.update((key, value) for key, value in unknown.items() if key not in properties)
+        merge(properties, unknown, "record")
+        merge(properties, mapping(told("properties"), "properties"), "properties")
         path_sequence, path_timings = path(told("path_sequence"), told("path_timings"))
         columns = (
             session_id,

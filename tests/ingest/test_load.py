@@ -141,7 +141,7 @@ def test_a_wrong_value_names_its_field(loader, tmp_path):
     fields = loader.execute(
         "select field from raw.rejects where load_id = %s order by line_number", [result.load_id]
     ).fetchall()
-    assert fields == [("total_tokens",), ("total_tokens",), (None,), ("occurred_at",)]
+    assert fields == [("total_tokens",), ("total_tokens",), ("tokens",), ("occurred_at",)]
 
 
 def test_an_invalid_uuid_names_its_field(loader, tmp_path):
