@@ -168,6 +168,9 @@ class Unit:
         return self.rejects[0]
 
 
+Units = Generator[Unit, None, None]
+
+
 @dataclass
 class Replay:
     """What became of a replay. Counts are rejects but for `rows`, rows loaded; `refused` tells for each reject
@@ -212,7 +215,7 @@ def check_ids(connection: psycopg.Connection, ids: Sequence[int]) -> None:
         raise TidemarkError(f"there is no reject {shown} in this database: see `python -m ingest rejects list --each`")
 
 
-def units(connection: psycopg.Connection, filters: Filters) -> Generator[Unit, None, None]:
+def units(connection: psycopg.Connection, filters: Filters) -> Units:
     """What is mended and replayed together, of the rejects meant; all open elements of a record with one of them.
 
     The connection is in a transaction until all are taken or the generator is closed."""
@@ -317,9 +320,7 @@ def record_of(told: bytes) -> bytes:
     return told
 
 
-def replay(
-    connection: psycopg.Connection, candidates: Generator[Unit, None, None], *, replayed_by: str | None = None
-) -> Replay:
+def replay(connection: psycopg.Connection, candidates: Units, *, replayed_by: str | None = None) -> Replay:
     """Loads the records of `candidates` that can be loaded now, and clears their rejects in the same transaction.
 
     One load, and one transaction, per stream and app. A record that would still be refused, or one of whose
@@ -418,9 +419,7 @@ class Spool:
         replay.rows += load.loaded
 
 
-def mended_units(
-    connection: psycopg.Connection, lines: Iterable[bytes], name: str, result: Replay
-) -> Generator[Unit, None, None]:
+def mended_units(connection: psycopg.Connection, lines: Iterable[bytes], name: str, result: Replay) -> Units:
     """What the lines of an export mean, with their records as they are there now. Rejects cleared already are
     counted in `result`. TidemarkError for a line that fits no reject of this database."""
     seen: set[int] = set()

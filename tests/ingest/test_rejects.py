@@ -1,8 +1,10 @@
 """Rejects: nothing is lost, what is mended loads once and is cleared with its load, and law 2 holds throughout."""
 
 import base64
+import io
 import json
 import re
+import sys
 import threading
 
 import psycopg
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import rejects
+from ingest.cli import main
 from ingest.connection import connect
 from ingest.errors import TidemarkError
 from ingest.load import load_file
@@ -407,44 +410,65 @@ def test_what_is_discarded_is_counted_apart_and_stays(loader, load):
 # The command
 
 
-def test_the_command_takes_a_reject_all_the_way(fresh_database, run_ingest, load, tmp_path):
+@pytest.fixture
+def command(fresh_database, monkeypatch, capfdbinary):
+    """`python -m ingest rejects …` in this process: its exit status, output and errors."""
+    for name, value in fresh_database.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments, stdin=b""):
+        monkeypatch.setattr(sys, "argv", ["ingest", "rejects", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output, errors = (text.decode() for text in capfdbinary.readouterr())
+        assert "\x1b" not in output + errors
+        return ended.value.code, output, errors
+
+    return run
+
+
+def test_the_command_takes_a_reject_all_the_way(command, load, tmp_path):
     load("events.ndjson", GOOD, NO_TIME, b"\x1b[31mnot json")
-
-    def run(*arguments, **options):
-        done = run_ingest("rejects", *arguments, server=fresh_database, **options)
-        assert "\x1b" not in done.stdout + done.stderr
-        assert done.stderr.count("Traceback") == 0
-        return done
-
-    assert "occurred_at" in run("list").stdout
-    each = [json.loads(line) for line in run("list", "--each", "--json").stdout.splitlines()]
+    assert "occurred_at" in command("list")[1]
+    each = [json.loads(line) for line in command("list", "--each", "--json")[1].splitlines()]
     assert [row["line_number"] for row in each] == [3, 2]
-    shown = run("show", each[0]["reject_id"], each[1]["reject_id"]).stdout
+    newest, oldest = (row["reject_id"] for row in each)
+    shown = command("show", newest, oldest)[1]
     assert "\\x1b[31mnot json" in shown
     assert '  "user_id": "u2"' in shown
     mended = tmp_path / "mended.ndjson"
-    assert run("export", "--reason", "is missing", "-o", mended).returncode == 0
-    assert run("export", "-o", mended).stderr == f"Error: {mended}: is there already: name a new file with --output\n"
+    assert command("export", "--reason", "is missing", "-o", mended)[0] == 0
     line = json.loads(mended.read_text())
-    assert run("replay", mended, "--strict").returncode == 1
+    assert command("export", oldest)[1] == mended.read_text()
+    assert command("replay", mended, "--strict")[0] == 1
     mended.write_text(json.dumps({**line, "record": GOOD}) + "\n")
-    assert run("replay", mended).stdout == "1 rejects cleared, 1 rows loaded\n"
-    done = run("replay", "-", input=mended.read_text())
-    assert (done.stdout, done.stderr) == ("0 rejects cleared, 0 rows loaded\n", "1 were cleared before\n")
-    assert run("replay", each[0]["reject_id"]).stderr.startswith(f"still refused: {each[0]['reject_id']}: is not JSON")
-    assert run("discard", each[0]["reject_id"], "--note", "noise").stdout == "1 rejects discarded\n"
-    assert run("list").stderr == "no rejects\n"
-    assert len(run("list", "--all", "--each", "--json").stdout.splitlines()) == 2
-    for wrong in (
-        ["replay", "nowhere.ndjson"],
-        ["list", "--since", "yesterday"],
-        ["show", "99"],
-        ["replay", str(2**63)],
+    assert command("replay", mended)[:2] == (0, "1 rejects cleared, 1 rows loaded\n")
+    assert command("replay", "-", stdin=mended.read_bytes()) == (
+        0, "0 rejects cleared, 0 rows loaded\n", "1 were cleared before\n",
+    )  # fmt: skip
+    assert command("replay", newest)[2].startswith(f"still refused: {newest}: is not JSON")
+    assert command("discard", newest, "--note", "noise")[1] == "1 rejects discarded\n"
+    assert command("list") == (0, "", "no rejects\n")
+    assert len(command("list", "--all", "--each", "--json")[1].splitlines()) == 2
+
+
+def test_the_command_says_in_one_line_what_to_mend(command, load, tmp_path):
+    load("events.ndjson", NO_TIME)
+    there = tmp_path / "there"
+    there.touch()
+    for wrong, fix in (
+        (["replay", "nowhere.ndjson"], "name reject ids, or a file"),
+        (["replay", "1", "nowhere.ndjson"], "either one exported file and nothing else"),
+        (["list", "--since", "yesterday"], "write it like 2026-03-02"),
+        (["show", "99"], "rejects list"),
+        (["show", str(2**63)], "rejects list"),
+        (["export", "-o", there], "name a new file with --output"),
+        (["export", "99", "-o", tmp_path / "nothing"], "rejects list"),
     ):
-        done = run(*wrong)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert re.fullmatch(r"Error: .+\n", done.stderr)
-    assert run("export", "99", "-o", tmp_path / "nothing").returncode == 2
+        status, output, errors = command(*wrong)
+        assert (status, output) == (2, "")
+        assert re.fullmatch(rf"Error: .*{re.escape(fix)}.*\n", errors), errors
     assert not (tmp_path / "nothing").exists()
 
 
