@@ -19,6 +19,13 @@ PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 PATHS = [context.command_path for context in contexts(ingest, PROGRAM)]
 
 
+@pytest.fixture(autouse=True)
+def called_for_the_first_time():
+    """click keeps a command's help option from its first use, and another test may have used it without its group."""
+    for context in contexts(ingest, PROGRAM):
+        context.command._help_option = None
+
+
 def section(path):
     """What the page shows for a command."""
     (text,) = re.findall(

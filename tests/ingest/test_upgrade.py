@@ -193,7 +193,7 @@ def test_rows_are_put_into_every_table_of_the_newest_version(empty_database):
     assert {table for table, (_, rows) in found.items() if len(rows) < 2} <= seeded
 
 
-@pytest.mark.parametrize("version", [None, VERSIONS[0], 3])
+@pytest.mark.parametrize("version", [None, 3])
 def test_two_processes_at_once_apply_each_file_once(empty_database, version):
     before = {}
     if version:
