@@ -289,9 +289,12 @@ class ExportLine(msgspec.Struct):
     line_number: int | None = None
 
 
-def read_export(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, ExportLine, bytes]]:
-    """The lines of an export as (line number, line, record's bytes). TidemarkError, naming `name` and the line,
-    for one that is not of an export."""
+# Number of the line, the line, and its record's bytes.
+MendedLine = tuple[int, ExportLine, bytes]
+
+
+def read_export(lines: Iterable[bytes], name: str) -> Iterator[MendedLine]:
+    """The lines of an export. TidemarkError, naming `name` and the line, for one that is not of an export."""
     for number, line in enumerate(lines, 1):
         line = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
         if not line:
@@ -423,31 +426,54 @@ def mended_units(connection: psycopg.Connection, lines: Iterable[bytes], name: s
     """What the lines of an export mean, with their records as they are there now. Rejects cleared already are
     counted in `result`. TidemarkError for a line that fits no reject of this database."""
     seen: set[int] = set()
-    for number, line, record in read_export(lines, name):
-        rejects = list(find(connection, Filters(ids=[line.reject_id], cleared=True)))
-        reject = rejects[0]
-        for column in ("stream", "file", "line_number"):
-            told = getattr(line, column)
-            if told is not None and told != getattr(reject, column):
-                raise TidemarkError(
-                    f"{name}: line {number}: reject {line.reject_id} of this database has another {column}: is this an"
-                    " export of another database? Export again from this one"
-                )
-        if reject.is_part:
-            place = (reject.load_id, reject.line_number)
-            found = list(units_of_batch(connection, place, cleared=False))
-            rejects = [part for unit in found for part in unit.rejects]
-        rejects = [reject for reject in rejects if reject.cleared_at is None]
-        if not rejects:
-            result.earlier += 1
-            continue
-        ids = {reject.reject_id for reject in rejects}
-        if ids & seen:
+    for some in in_chunks(read_export(lines, name)):
+        wanted = Filters(ids=[line.reject_id for _, line, _ in some], cleared=True)
+        found = {reject.reject_id: reject for reject in find(connection, wanted)}
+        for number, line, record in some:
+            place = f"{name}: line {number}: reject {line.reject_id}"
+            rejects = open_with(connection, same_reject(found[line.reject_id], line, place))
+            if not rejects:
+                result.earlier += 1
+                continue
+            ids = {reject.reject_id for reject in rejects}
+            if ids & seen:
+                raise TidemarkError(f"{place}, or its record, stands in this file twice: keep one")
+            seen |= ids
+            yield Unit(rejects, record)
+
+
+def in_chunks(lines: Iterable[MendedLine]) -> Iterator[list[MendedLine]]:
+    """The lines a few at a time, and few bytes: each chunk costs one query."""
+    chunk: list[MendedLine] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line[2])
+        if len(chunk) == ROWS_AT_A_TIME or size > LARGEST_RECORD:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def same_reject(reject: Reject, line: ExportLine, place: str) -> Reject:
+    """The reject, if the line was exported from it and not from one of another database, else TidemarkError."""
+    for column in ("stream", "file", "line_number"):
+        told = getattr(line, column)
+        if told is not None and told != getattr(reject, column):
             raise TidemarkError(
-                f"{name}: line {number}: reject {line.reject_id}, or its record, stands in this file twice: keep one"
+                f"{place} of this database has another {column}: is this an export of another database? Export again"
+                " from this one"
             )
-        seen |= ids
-        yield Unit(tuple(rejects), record)
+    return reject
+
+
+def open_with(connection: psycopg.Connection, reject: Reject) -> tuple[Reject, ...]:
+    """The open rejects that one record clears: the reject, and the other elements of its batch."""
+    if not reject.is_part:
+        return () if reject.cleared_at else (reject,)
+    found = units_of_batch(connection, (reject.load_id, reject.line_number), cleared=False)
+    return tuple(part for unit in found for part in unit.rejects)
 
 
 def replay_export(
