@@ -4,15 +4,20 @@ import importlib
 import sys
 
 import click
+import psycopg
 
 from ingest.errors import TidemarkError
 
 COMMANDS = {
+    "help-pages": "ingest.commands.help_pages:help_pages",
     "load": "ingest.commands.load:load",
     "migrate": "ingest.commands.migrate:migrate",
+    "rejects": "ingest.commands.rejects:rejects",
     "sample": "ingest.commands.sample:sample",
     "server": "ingest.commands.server:server",
+    "status": "ingest.commands.status:status",
 }
+HELP_WIDTH = 80
 
 
 class LazyGroup(click.Group):
@@ -28,7 +33,8 @@ class LazyGroup(click.Group):
         return getattr(importlib.import_module(module), attribute)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+# One width, so that help is the same on every terminal and in docs/commands.md.
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "terminal_width": HELP_WIDTH})
 def ingest() -> None:
     """Load raw batches into the warehouse, and look after the server they go to."""
 
@@ -38,5 +44,21 @@ def main() -> None:
     try:
         ingest(prog_name="python -m ingest")
     except TidemarkError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        stop(str(error))
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName):
+        stop("this database is not set up for this code: run `python -m ingest migrate`")
+    except psycopg.errors.InsufficientPrivilege as error:
+        stop(f"this login may not do that ({first_line(error)}): connect as the owner of the schema raw")
+    except psycopg.OperationalError as error:
+        stop(f"the server cannot go on ({first_line(error)}): see `python -m ingest server status`, then try again")
+
+
+def first_line(error: psycopg.Error) -> str:
+    """What the server said, in one line."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def stop(message: str) -> None:
+    """One line on standard error, and status 2."""
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(2)

@@ -30,12 +30,12 @@ REJECTS_IN_MEMORY = 4 * 1024 * 1024
 COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 BEGIN_LOAD = """
-    insert into raw.loads (stream, file, checksum, copy_number, bytes, loaded_by)
+    insert into raw.loads (stream, file, checksum, copy_number, bytes, app, loaded_by)
     select %(stream)s, %(file)s, %(checksum)s,
         case when %(force)s then coalesce((
             select max(copy_number) + 1 from raw.loads where stream = %(stream)s and checksum = %(checksum)s
         ), 0) else 0 end,
-        %(bytes)s, coalesce(%(loaded_by)s, current_user)
+        %(bytes)s, %(app)s, coalesce(%(loaded_by)s, current_user)
     on conflict (stream, checksum, copy_number) do nothing
     returning load_id, started_at::text
 """
@@ -137,7 +137,7 @@ def load_file(
     try:
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("set transaction isolation level read committed")
-            if not begin(cursor, result, force, loaded_by):
+            if not begin(cursor, result, force, app, loaded_by):
                 return result
             result.copy(cursor, decoder, path, progress)
             result.seconds = round(time.monotonic() - started, 3)
@@ -160,9 +160,9 @@ def load_file(
     return result
 
 
-def begin(cursor: psycopg.Cursor, result: "LoadResult", force: bool, loaded_by: str | None) -> bool:
+def begin(cursor: psycopg.Cursor, result: "LoadResult", force: bool, app: str | None, loaded_by: str | None) -> bool:
     """Writes the ledger row; False, with the earlier load in `result`, when these bytes are loaded already."""
-    values = {**asdict(result), "force": force, "loaded_by": loaded_by}
+    values = {**asdict(result), "force": force, "app": app, "loaded_by": loaded_by}
     while True:
         row = cursor.execute(BEGIN_LOAD, values).fetchone()
         if row:

@@ -7,20 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-MARKS = """
-select
-    bounds.target,
-    bounds.completed_seq as mark,
-    count(loads.load_id) as unseen_loads,
-    coalesce(sum(loads.loaded), 0) as unseen_rows,
-    min(loads.finished_at) as oldest_unseen_at,
-    bounds.as_of,
-    ops.refresh_is_running(bounds.target) as is_running
-from ops.bounds
-left join raw.loads on loads.published_seq > bounds.completed_seq
-group by bounds.target, bounds.completed_seq, bounds.as_of
-order by bounds.target
-"""
+from ingest.status import MARKS
 
 REFRESHES = """
 select

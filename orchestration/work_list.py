@@ -44,6 +44,10 @@ select %(target)s, 'session_group', session_group
 from raw.session_batches where not withheld and load_id in (select load_id from new_loads)
 union
 select %(target)s, 'session_group', session_group
+from raw.session_batches inner join raw.superseded using (load_id, line_number)
+where superseded_by in (select load_id from new_loads)
+union
+select %(target)s, 'session_group', session_group
 from raw.events where not withheld and load_id in (select load_id from new_loads)
 union
 select %(target)s, 'session_group', session_group

@@ -3,7 +3,9 @@
 One record is one row: the body of the server action, the body of the page-hide beacon, a row of
 `analytics_user_sessions`, or a server-side row that holds LLM interactions only. Inside it, every error, LLM
 interaction, goal, counter and load time is checked by itself: a bad one is refused, the rest of the record
-loads. What a batch says of itself that can be derived (entry, exit, type, totals) is kept in `properties`.
+loads. With the first bad one the whole record is kept: an element alone is no snapshot that could be loaded
+again, since what it adds to its batch depends on all the snapshot shows beside it. What a batch says of itself
+that can be derived (entry, exit, type, totals) is kept in `properties`.
 
 jsonb columns hold one spelling whatever the producer's: keys of errors and LLM interactions in snake_case,
 times as 2026-03-02T09:00:00.000000Z, counts as whole numbers, so that equal content is equal text.
@@ -100,6 +102,8 @@ class SessionBatches:
             row = self.withheld_row(values) if denies(record) else self.row(values, unknown, refuse)
         except (ValueError, RecursionError) as error:
             return Decoded(1, [], (refused(record, error),))
+        if refusals:
+            refusals[0] = refusals[0]._replace(record=record)
         return Decoded(1 + len(refusals), [(0, row)], refusals)
 
     def row(self, values: list[Any], unknown: dict[str, Any], refuse: Refuse) -> str:

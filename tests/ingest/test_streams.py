@@ -441,7 +441,11 @@ def test_a_bad_element_is_refused_by_itself_and_the_batch_loads():
         ("llm_interactions.tokens", 2),
         ("page_load_times", 2),
     ]
-    assert json.loads(next(f.record for f in decoded.refused if f.field == "goal_events")) == {"lost": "never"}
+    # The whole record is kept once, with the first of them; with the others the element.
+    first, *others = (json.loads(found.record) for found in decoded.refused)
+    assert first == batch
+    assert {"page": "/"} in others
+    assert "oops" in others
 
 
 def test_path_and_timings_are_kept_as_sent():

@@ -1,8 +1,20 @@
 with
 
+-- rows that lack a bad element, and whose record was mended and loaded whole
+incomplete as (
+    select * from {{ source('raw', 'superseded') }}
+    where superseded_by in {{ published_loads() }}
+),
+
 snapshots as (
-    select * from {{ source('raw', 'session_batches') }}
-    where not withheld and load_id in {{ published_loads() }}
+    select sent.* from {{ source('raw', 'session_batches') }} as sent
+    where
+        not sent.withheld
+        and sent.load_id in {{ published_loads() }}
+        and not exists (
+            select from incomplete
+            where sent.load_id = incomplete.load_id and sent.line_number = incomplete.line_number
+        )
 )
 
 select
