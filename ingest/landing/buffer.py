@@ -1,0 +1,373 @@
+"""A bounded buffer of encoded records and the thread that lands them in the inbox as files.
+
+Putting a record in costs a short lock and no input or output. A daemon thread lands what waits when a batch is
+full or `flush_seconds` have passed; it starts with the first record and again should it ever die. What cannot
+be landed stays in the buffer and is tried again.
+
+A fork leaves the parent's records to the parent: it lands them first, for a second at most, and the child
+starts empty. At exit every buffer is landed. The lock may be taken again by a signal handler or a finalizer that
+runs inside it, so these may put records too.
+"""
+
+import atexit
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import NamedTuple
+from weakref import WeakSet
+
+from ingest.landing.files import land
+
+DROP_NEWEST, DROP_OLDEST = "drop_newest", "drop_oldest"
+OVERFLOW, TOO_LARGE, INVALID, CLOSED = "overflow", "too_large", "invalid", "closed"
+# What the loader accepts of one record; a longer one would be rejected there.
+LARGEST_RECORD = 8 * 1024 * 1024
+FORK_SECONDS = 1.0
+EXIT_SECONDS = 10.0
+
+log = logging.getLogger("tidemark")
+
+
+class Settings(NamedTuple):
+    """What a buffer is told once. `inbox` is absolute: the application may change its folder."""
+
+    inbox: str
+    batch_size: int
+    flush_seconds: float
+    buffer_size: int
+    buffer_bytes: int
+    overflow: str
+
+
+class Waiting(NamedTuple):
+    """One record that is not landed yet."""
+
+    stream: str
+    line: bytes
+
+
+class Ticket:
+    """Somebody waits for everything put before it to be landed."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.landed = False
+
+    def settle(self, landed: bool) -> None:
+        """Lets the one who waits go on."""
+        self.landed = landed
+        self.done.set()
+
+
+class Buffer:
+    """The records of one writer in one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.closed = False
+        self.start_afresh()
+        every_buffer.add(self)
+
+    def start_afresh(self) -> None:
+        """The state of a process that has put nothing yet; in a forked child all else is the parent's."""
+        self.lock = threading.RLock()
+        self.landing = threading.Lock()
+        self.lander: int | None = None
+        self.waiting: deque[Waiting] = deque()
+        self.waiting_bytes = 0
+        self.busy = self.busy_bytes = 0
+        self.wake: SimpleQueue[None] = SimpleQueue()
+        self.woken = False
+        self.tickets: list[Ticket] = []
+        self.evicted = False
+        self.running = False
+        self.start_again_at = 0.0
+        self.stopping = False
+        self.exiting = False
+        self.accepted = self.written = self.files = self.failures = 0
+        self.dropped: Counter[str] = Counter()
+        self.said: set[str] = set()
+        self.random = secrets.token_hex(6)
+
+    # Putting records in
+
+    def put(self, stream: str, line: bytes) -> bool:
+        """Takes a record in; False, and counted, when it is dropped instead."""
+        if self.closed:
+            self.drop(CLOSED, "the writer is closed")
+            return False
+        size = len(line)
+        if size > LARGEST_RECORD:
+            self.drop(TOO_LARGE, f"a record of {size} bytes is larger than {LARGEST_RECORD}")
+            return False
+        with self.lock:
+            fits = self.make_room(size)
+            if fits:
+                self.waiting.append(Waiting(stream, line))
+                self.waiting_bytes += size
+                self.accepted += 1
+            full = not self.woken and len(self.waiting) >= self.settings.batch_size
+            if full:
+                self.woken = True
+        if not self.running:
+            self.start()
+        if full:
+            self.wake.put(None)
+        if not fits or self.evicted:
+            self.say(OVERFLOW, f"the buffer is full: records are dropped ({self.settings.overflow})")
+        if self.exiting:
+            self.flush(FORK_SECONDS)
+        return fits
+
+    def make_room(self, size: int) -> bool:
+        """Whether there is room for so many bytes, after dropping the oldest where that is the policy."""
+        most, most_bytes = self.settings.buffer_size, self.settings.buffer_bytes
+        while len(self.waiting) + self.busy >= most or self.waiting_bytes + self.busy_bytes + size > most_bytes:
+            self.dropped[OVERFLOW] += 1
+            # Records that are just being written cannot be dropped any more.
+            if self.settings.overflow == DROP_NEWEST or not self.waiting:
+                return False
+            self.waiting_bytes -= len(self.waiting.popleft().line)
+            self.evicted = True
+        return True
+
+    def drop(self, reason: str, message: str) -> None:
+        """Counts a record that is not taken in."""
+        with self.lock:
+            self.dropped[reason] += 1
+        self.say(reason, f"a record is dropped: {message}")
+
+    def say(self, kind: str, message: str) -> None:
+        """Logs a kind of trouble the first time it happens."""
+        if kind in self.said:
+            return
+        self.said.add(kind)
+        # A handler of the application's may raise.
+        with contextlib.suppress(Exception):
+            log.warning("%s; further cases are only counted, see stats()", message)
+
+    # Landing them
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Lands what waits, trying once. True when every record taken in before is on disk in the inbox and
+        none of them was dropped since the last flush to make room. False also after `timeout` seconds."""
+        ticket = Ticket()
+        with self.lock:
+            evicted, self.evicted = self.evicted, False
+            self.tickets.append(ticket)
+        if sys.is_finalizing() or not (self.running or self.start()):
+            self.land_now(timeout)
+        else:
+            self.wake.put(None)
+        ticket.done.wait(timeout)
+        return ticket.landed and not evicted
+
+    def land_now(self, timeout: float | None) -> None:
+        """Lands in the caller's thread: there is no other. A call inside such a call does nothing."""
+        if self.lander == threading.get_ident() or not self.landing.acquire(timeout=-1 if timeout is None else timeout):
+            self.settle(self.take_tickets(), False)
+            return
+        try:
+            self.land_what_waits()
+        finally:
+            self.landing.release()
+
+    def land_what_waits(self) -> None:
+        """One attempt at everything that waits; whoever calls holds `landing`. Raises nothing."""
+        self.lander = threading.get_ident()
+        with self.lock:
+            batch, self.waiting = self.waiting, deque()
+            self.busy, self.busy_bytes = len(batch), self.waiting_bytes
+            self.waiting_bytes = 0
+            self.woken = False
+            tickets = self.take_tickets()
+        landed = False
+        failed: list[Waiting] = list(batch)
+        try:
+            failed, landed = self.land_batch(batch)
+        except Exception as error:
+            self.say("internal", f"records cannot be written: {error!r}")
+        finally:
+            with self.lock:
+                self.waiting.extendleft(reversed(failed))
+                self.waiting_bytes += sum(len(record.line) for record in failed)
+                self.written += len(batch) - len(failed)
+                self.busy = self.busy_bytes = 0
+            self.lander = None
+            self.settle(tickets, landed)
+
+    def land_batch(self, batch: Iterable[Waiting]) -> tuple[list[Waiting], bool]:
+        """One file per stream. Returns the records that could not be written, and whether all are durable."""
+        streams: dict[str, list[Waiting]] = {}
+        for record in batch:
+            streams.setdefault(record.stream, []).append(record)
+        failed: list[Waiting] = []
+        durable = True
+        for stream, records in streams.items():
+            content = b"\n".join([record.line for record in records]) + b"\n"
+            try:
+                durable &= land(os.path.join(self.settings.inbox, stream), self.file_name(), content)
+                self.files += 1
+            except OSError as error:
+                self.failures += 1
+                failed += records
+                self.say(
+                    f"write {error.errno}",
+                    f"the inbox {self.settings.inbox} cannot be written to: {error.strerror or error};"
+                    " records wait in the buffer and are tried again",
+                )
+        return failed, durable and not failed
+
+    def file_name(self) -> str:
+        """A name nobody else gives. The host's is kept from being read as a stream's by what stands around it."""
+        time = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ")
+        host = "".join(c for c in socket.gethostname() if c.isascii() and c.isalnum())[:32]
+        return f"{time}-h{host}-{os.getpid()}-{self.random}-{self.files + self.failures}.ndjson"
+
+    def take_tickets(self) -> list[Ticket]:
+        """Those who wait now."""
+        with self.lock:
+            tickets, self.tickets = self.tickets, []
+        return tickets
+
+    @staticmethod
+    def settle(tickets: list[Ticket], landed: bool) -> None:
+        """Tells those who wait."""
+        for ticket in tickets:
+            ticket.settle(landed)
+
+    # The thread
+
+    def start(self) -> bool:
+        """Starts the thread; False when there can be none, as when the interpreter shuts down."""
+        with self.lock:
+            if self.running:
+                return True
+            if self.closed or monotonic() < self.start_again_at:
+                return False
+            pinned.add(self)
+            land_at_a_workers_end()
+            try:
+                self.running = True
+                threading.Thread(target=self.run, name="tidemark-writer", daemon=True).start()
+                return True
+            except RuntimeError as error:
+                self.running = False
+                self.start_again_at = monotonic() + self.settings.flush_seconds
+                reason = str(error)
+        self.say("thread", f"no thread to write with: {reason}; records are written by flush() and at exit")
+        return False
+
+    def run(self) -> None:
+        """What the thread does until the buffer is closed."""
+        try:
+            while not self.stopping:
+                with contextlib.suppress(Empty):
+                    self.wake.get(timeout=self.settings.flush_seconds)
+                    while True:
+                        self.wake.get_nowait()
+                if self.waiting or self.tickets:
+                    with self.landing:
+                        self.land_what_waits()
+        finally:
+            with self.lock:
+                self.running = False
+                self.settle(self.take_tickets(), False)
+
+    def close(self, timeout: float | None) -> bool:
+        """Takes no further record, lands what waits, ends the thread."""
+        landed = self.flush(timeout)
+        self.closed = True
+        # What came in between.
+        landed = self.flush(timeout) and landed if self.waiting else landed
+        self.stopping = True
+        self.wake.put(None)
+        if not self.waiting:
+            pinned.discard(self)
+        return landed
+
+    def stats(self) -> dict[str, object]:
+        """Counts since this process began to use the buffer."""
+        with self.lock:
+            return {
+                "accepted": self.accepted,
+                "written": self.written,
+                "pending": len(self.waiting) + self.busy,
+                "dropped": dict(self.dropped),
+                "files": self.files,
+                "failures": self.failures,
+            }
+
+    # The process
+
+    def before_fork(self) -> bool:
+        """Lands what waits and keeps the thread from writing while the process is copied; whether it does."""
+        if self.waiting or self.busy:
+            self.flush(FORK_SECONDS)
+        return self.lander != threading.get_ident() and self.landing.acquire(timeout=FORK_SECONDS)
+
+    def at_exit(self) -> None:
+        """Lands what waits; what is put after this is landed at once."""
+        self.exiting = True
+        if self.waiting or self.busy:
+            self.flush(EXIT_SECONDS)
+
+
+every_buffer: WeakSet[Buffer] = WeakSet()
+# Those that may hold records: they live on when the application forgets its writer.
+pinned: set[Buffer] = set()
+forking = threading.local()
+worker_told: list[int] = []
+
+
+def before_fork() -> None:
+    """Runs in the parent. No write is under way in the instant of the fork, unless the disk hangs."""
+    forking.held = []
+    for buffer in list(every_buffer):
+        with contextlib.suppress(Exception):
+            if buffer.before_fork():
+                forking.held.append(buffer)
+
+
+def after_fork_in_parent() -> None:
+    """Writing goes on."""
+    for buffer in forking.held:
+        buffer.landing.release()
+    forking.held = []
+
+
+def after_fork_in_child() -> None:
+    """The parent's records stay the parent's."""
+    forking.held = []
+    worker_told.clear()
+    pinned.clear()
+    for buffer in list(every_buffer):
+        buffer.start_afresh()
+
+
+def at_exit() -> None:
+    """Lands what every buffer holds."""
+    for buffer in list(every_buffer):
+        with contextlib.suppress(Exception):
+            buffer.at_exit()
+
+
+def land_at_a_workers_end() -> None:
+    """A worker of multiprocessing that was forked ends without Python's exit handlers: it has its own."""
+    util = sys.modules.get("multiprocessing.util")
+    if util and not worker_told:
+        worker_told.append(os.getpid())
+        util.Finalize(None, at_exit, exitpriority=0)
+
+
+os.register_at_fork(before=before_fork, after_in_parent=after_fork_in_parent, after_in_child=after_fork_in_child)
+atexit.register(at_exit)
