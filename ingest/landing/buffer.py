@@ -31,10 +31,14 @@ DROP_NEWEST, DROP_OLDEST = "drop_newest", "drop_oldest"
 OVERFLOW, TOO_LARGE, INVALID, CLOSED = "overflow", "too_large", "invalid", "closed"
 # What the loader accepts of one record; a longer one would be rejected there.
 LARGEST_RECORD = 8 * 1024 * 1024
+# How long a fork, or a call while the interpreter ends, may wait for the disk.
 FORK_SECONDS = 1.0
 EXIT_SECONDS = 10.0
 
 log = logging.getLogger("tidemark")
+
+# One record that is not landed yet: its stream, its line. A plain tuple: the garbage collector soon leaves these alone.
+Waiting = tuple[str, bytes]
 
 
 class Settings(NamedTuple):
@@ -46,13 +50,6 @@ class Settings(NamedTuple):
     buffer_size: int
     buffer_bytes: int
     overflow: str
-
-
-class Waiting(NamedTuple):
-    """One record that is not landed yet."""
-
-    stream: str
-    line: bytes
 
 
 class Ticket:
@@ -96,12 +93,14 @@ class Buffer:
         self.accepted = self.written = self.files = self.failures = 0
         self.dropped: Counter[str] = Counter()
         self.said: set[str] = set()
-        self.random = secrets.token_hex(6)
+        self.process = f"{host_name()}-{os.getpid()}-{secrets.token_hex(6)}"
 
     # Putting records in
 
     def put(self, stream: str, line: bytes) -> bool:
         """Takes a record in; False, and counted, when it is dropped instead."""
+        if sys.is_finalizing() and not self.is_free():
+            return False
         if self.closed:
             self.drop(CLOSED, "the writer is closed")
             return False
@@ -112,7 +111,7 @@ class Buffer:
         with self.lock:
             fits = self.make_room(size)
             if fits:
-                self.waiting.append(Waiting(stream, line))
+                self.waiting.append((stream, line))
                 self.waiting_bytes += size
                 self.accepted += 1
             full = not self.woken and len(self.waiting) >= self.settings.batch_size
@@ -128,6 +127,13 @@ class Buffer:
             self.flush(FORK_SECONDS)
         return fits
 
+    def is_free(self) -> bool:
+        """Whether the lock can be had at all: as the interpreter ends, a thread may have stopped holding it."""
+        free = self.lock.acquire(timeout=FORK_SECONDS)
+        if free:
+            self.lock.release()
+        return free
+
     def make_room(self, size: int) -> bool:
         """Whether there is room for so many bytes, after dropping the oldest where that is the policy."""
         most, most_bytes = self.settings.buffer_size, self.settings.buffer_bytes
@@ -136,7 +142,7 @@ class Buffer:
             # Records that are just being written cannot be dropped any more.
             if self.settings.overflow == DROP_NEWEST or not self.waiting:
                 return False
-            self.waiting_bytes -= len(self.waiting.popleft().line)
+            self.waiting_bytes -= len(self.waiting.popleft()[1])
             self.evicted = True
         return True
 
@@ -161,10 +167,16 @@ class Buffer:
         """Lands what waits, trying once. True when every record taken in before is on disk in the inbox and
         none of them was dropped since the last flush to make room. False also after `timeout` seconds."""
         ticket = Ticket()
+        ending = sys.is_finalizing()
+        if ending and not self.is_free():
+            return False
         with self.lock:
             evicted, self.evicted = self.evicted, False
             self.tickets.append(ticket)
-        if sys.is_finalizing() or not (self.running or self.start()):
+        if ending:
+            # Threads no longer run, and the one that wrote may have stopped in the midst of it.
+            self.land_now(FORK_SECONDS)
+        elif not (self.running or self.start()):
             self.land_now(timeout)
         else:
             self.wake.put(None)
@@ -173,7 +185,8 @@ class Buffer:
 
     def land_now(self, timeout: float | None) -> None:
         """Lands in the caller's thread: there is no other. A call inside such a call does nothing."""
-        if self.lander == threading.get_ident() or not self.landing.acquire(timeout=-1 if timeout is None else timeout):
+        wait = EXIT_SECONDS if timeout is None else timeout
+        if self.lander == threading.get_ident() or not self.landing.acquire(timeout=wait):
             self.settle(self.take_tickets(), False)
             return
         try:
@@ -199,7 +212,7 @@ class Buffer:
         finally:
             with self.lock:
                 self.waiting.extendleft(reversed(failed))
-                self.waiting_bytes += sum(len(record.line) for record in failed)
+                self.waiting_bytes += sum(len(line) for _, line in failed)
                 self.written += len(batch) - len(failed)
                 self.busy = self.busy_bytes = 0
             self.lander = None
@@ -207,19 +220,19 @@ class Buffer:
 
     def land_batch(self, batch: Iterable[Waiting]) -> tuple[list[Waiting], bool]:
         """One file per stream. Returns the records that could not be written, and whether all are durable."""
-        streams: dict[str, list[Waiting]] = {}
-        for record in batch:
-            streams.setdefault(record.stream, []).append(record)
+        streams: dict[str, list[bytes]] = {}
+        for stream, line in batch:
+            streams.setdefault(stream, []).append(line)
         failed: list[Waiting] = []
         durable = True
-        for stream, records in streams.items():
-            content = b"\n".join([record.line for record in records]) + b"\n"
+        for stream, lines in streams.items():
+            content = b"\n".join(lines) + b"\n"
             try:
                 durable &= land(os.path.join(self.settings.inbox, stream), self.file_name(), content)
                 self.files += 1
             except OSError as error:
                 self.failures += 1
-                failed += records
+                failed += [(stream, line) for line in lines]
                 self.say(
                     f"write {error.errno}",
                     f"the inbox {self.settings.inbox} cannot be written to: {error.strerror or error};"
@@ -228,10 +241,11 @@ class Buffer:
         return failed, durable and not failed
 
     def file_name(self) -> str:
-        """A name nobody else gives. The host's is kept from being read as a stream's by what stands around it."""
-        time = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ")
-        host = "".join(c for c in socket.gethostname() if c.isascii() and c.isalnum())[:32]
-        return f"{time}-h{host}-{os.getpid()}-{self.random}-{self.files + self.failures}.ndjson"
+        """A name nobody else gives, later ones sorting later: time, host, process, a random number, a count."""
+        # strftime() would import, which an ending interpreter no longer does.
+        time = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:26]
+        digits = time.replace("-", "").replace(":", "").replace(".", "")
+        return f"{digits}Z-{self.process}-{self.files + self.failures}.ndjson"
 
     def take_tickets(self) -> list[Ticket]:
         """Those who wait now."""
@@ -252,7 +266,8 @@ class Buffer:
         with self.lock:
             if self.running:
                 return True
-            if self.closed or monotonic() < self.start_again_at:
+            # Python 3.11 and older would wait for ever for a thread to start.
+            if self.closed or sys.is_finalizing() or monotonic() < self.start_again_at:
                 return False
             pinned.add(self)
             land_at_a_workers_end()
@@ -327,6 +342,11 @@ every_buffer: WeakSet[Buffer] = WeakSet()
 pinned: set[Buffer] = set()
 forking = threading.local()
 worker_told: list[int] = []
+
+
+def host_name() -> str:
+    """The host's name in a file's. The letter before it keeps a host named `events` from naming the stream."""
+    return "h" + "".join(c for c in socket.gethostname() if c.isascii() and c.isalnum())[:32]
 
 
 def before_fork() -> None:
