@@ -18,14 +18,13 @@ import socket
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NamedTuple
 from weakref import WeakSet
 
-from ingest.landing.files import land
+from ingest.landing.files import land, sync_folder
 
 DROP_NEWEST, DROP_OLDEST = "drop_newest", "drop_oldest"
 OVERFLOW, TOO_LARGE, INVALID, CLOSED = "overflow", "too_large", "invalid", "closed"
@@ -86,9 +85,10 @@ class Buffer:
         self.woken = False
         self.tickets: list[Ticket] = []
         self.evicted = False
+        self.unsynced: set[str] = set()
         self.running = False
         self.start_again_at = 0.0
-        self.stopping = False
+        self.stopping = self.closed
         self.exiting = False
         self.accepted = self.written = self.files = self.failures = 0
         self.dropped: Counter[str] = Counter()
@@ -101,15 +101,13 @@ class Buffer:
         """Takes a record in; False, and counted, when it is dropped instead."""
         if sys.is_finalizing() and not self.is_free():
             return False
-        if self.closed:
-            self.drop(CLOSED, "the writer is closed")
-            return False
         size = len(line)
         if size > LARGEST_RECORD:
             self.drop(TOO_LARGE, f"a record of {size} bytes is larger than {LARGEST_RECORD}")
             return False
         with self.lock:
-            fits = self.make_room(size)
+            closed = self.closed
+            fits = not closed and self.make_room(size)
             if fits:
                 self.waiting.append((stream, line))
                 self.waiting_bytes += size
@@ -117,6 +115,9 @@ class Buffer:
             full = not self.woken and len(self.waiting) >= self.settings.batch_size
             if full:
                 self.woken = True
+        if closed:
+            self.drop(CLOSED, "the writer is closed")
+            return False
         if not self.running:
             self.start()
         if full:
@@ -181,7 +182,7 @@ class Buffer:
         else:
             self.wake.put(None)
         ticket.done.wait(timeout)
-        return ticket.landed and not evicted
+        return ticket.landed and not evicted and not self.evicted
 
     def land_now(self, timeout: float | None) -> None:
         """Lands in the caller's thread: there is no other. A call inside such a call does nothing."""
@@ -195,7 +196,7 @@ class Buffer:
             self.landing.release()
 
     def land_what_waits(self) -> None:
-        """One attempt at everything that waits; whoever calls holds `landing`. Raises nothing."""
+        """One attempt at everything that waits; whoever calls holds `landing`."""
         self.lander = threading.get_ident()
         with self.lock:
             batch, self.waiting = self.waiting, deque()
@@ -203,42 +204,67 @@ class Buffer:
             self.waiting_bytes = 0
             self.woken = False
             tickets = self.take_tickets()
-        landed = False
-        failed: list[Waiting] = list(batch)
-        try:
-            failed, landed = self.land_batch(batch)
-        except Exception as error:
-            self.say("internal", f"records cannot be written: {error!r}")
-        finally:
-            with self.lock:
-                self.waiting.extendleft(reversed(failed))
-                self.waiting_bytes += sum(len(line) for _, line in failed)
-                self.written += len(batch) - len(failed)
-                self.busy = self.busy_bytes = 0
-            self.lander = None
-            self.settle(tickets, landed)
-
-    def land_batch(self, batch: Iterable[Waiting]) -> tuple[list[Waiting], bool]:
-        """One file per stream. Returns the records that could not be written, and whether all are durable."""
+        durable = False
         streams: dict[str, list[bytes]] = {}
         for stream, line in batch:
             streams.setdefault(stream, []).append(line)
-        failed: list[Waiting] = []
-        durable = True
-        for stream, lines in streams.items():
-            content = b"\n".join(lines) + b"\n"
+        try:
+            for stream in list(streams):
+                if self.land_stream(stream, streams[stream]):
+                    del streams[stream]
+            durable = self.sync() and not streams
+        finally:
+            self.put_back(streams)
+            self.lander = None
+            self.settle(tickets, durable)
+
+    def land_stream(self, stream: str, lines: list[bytes]) -> bool:
+        """One file of one stream; whether it is there."""
+        try:
+            land(self.folder(stream), self.file_name(), b"\n".join(lines) + b"\n")
+        except Exception as error:
+            self.failures += 1
+            self.trouble(error)
+            return False
+        self.unsynced.add(stream)
+        self.files += 1
+        self.written += len(lines)
+        return True
+
+    def sync(self) -> bool:
+        """Puts the landed files' names on disk; whether all are, those of earlier attempts included."""
+        for stream in list(self.unsynced):
             try:
-                durable &= land(os.path.join(self.settings.inbox, stream), self.file_name(), content)
-                self.files += 1
-            except OSError as error:
-                self.failures += 1
-                failed += [(stream, line) for line in lines]
-                self.say(
-                    f"write {error.errno}",
-                    f"the inbox {self.settings.inbox} cannot be written to: {error.strerror or error};"
-                    " records wait in the buffer and are tried again",
-                )
-        return failed, durable and not failed
+                sync_folder(self.folder(stream))
+            except FileNotFoundError:
+                # Somebody took the folder away, and the files with it.
+                pass
+            except Exception as error:
+                self.trouble(error)
+                continue
+            self.unsynced.discard(stream)
+        return not self.unsynced
+
+    def put_back(self, streams: dict[str, list[bytes]]) -> None:
+        """What could not be landed waits again, before all that came later."""
+        failed = [(stream, line) for stream, lines in streams.items() for line in lines]
+        with self.lock:
+            self.waiting.extendleft(reversed(failed))
+            self.waiting_bytes += sum(len(line) for _, line in failed)
+            self.busy = self.busy_bytes = 0
+
+    def trouble(self, error: Exception) -> None:
+        """Says what keeps the files from being written."""
+        reason = getattr(error, "strerror", None) or repr(error)
+        self.say(
+            f"{type(error).__name__} {getattr(error, 'errno', '')}",
+            f"the inbox {self.settings.inbox} cannot be written to: {reason};"
+            " records wait in the buffer and are tried again",
+        )
+
+    def folder(self, stream: str) -> str:
+        """Where a stream's files go."""
+        return os.path.join(self.settings.inbox, stream)
 
     def file_name(self) -> str:
         """A name nobody else gives, later ones sorting later: time, host, process, a random number, a count."""
@@ -267,17 +293,20 @@ class Buffer:
             if self.running:
                 return True
             # Python 3.11 and older would wait for ever for a thread to start.
-            if self.closed or sys.is_finalizing() or monotonic() < self.start_again_at:
+            if self.stopping or sys.is_finalizing() or monotonic() < self.start_again_at:
                 return False
             pinned.add(self)
             land_at_a_workers_end()
+            self.running = True
             try:
-                self.running = True
                 threading.Thread(target=self.run, name="tidemark-writer", daemon=True).start()
                 return True
-            except RuntimeError as error:
+            except BaseException as error:
                 self.running = False
                 self.start_again_at = monotonic() + self.settings.flush_seconds
+                self.settle(self.take_tickets(), False)
+                if not isinstance(error, RuntimeError):
+                    raise
                 reason = str(error)
         self.say("thread", f"no thread to write with: {reason}; records are written by flush() and at exit")
         return False
@@ -285,6 +314,7 @@ class Buffer:
     def run(self) -> None:
         """What the thread does until the buffer is closed."""
         try:
+            self.running = True
             while not self.stopping:
                 with contextlib.suppress(Empty):
                     self.wake.get(timeout=self.settings.flush_seconds)
@@ -300,10 +330,9 @@ class Buffer:
 
     def close(self, timeout: float | None) -> bool:
         """Takes no further record, lands what waits, ends the thread."""
+        with self.lock:
+            self.closed = True
         landed = self.flush(timeout)
-        self.closed = True
-        # What came in between.
-        landed = self.flush(timeout) and landed if self.waiting else landed
         self.stopping = True
         self.wake.put(None)
         if not self.waiting:
@@ -344,6 +373,15 @@ forking = threading.local()
 worker_told: list[int] = []
 
 
+def buffers() -> list[Buffer]:
+    """All there are. Another thread may be making one at this moment."""
+    while True:
+        try:
+            return list(every_buffer)
+        except RuntimeError:
+            continue
+
+
 def host_name() -> str:
     """The host's name in a file's. The letter before it keeps a host named `events` from naming the stream."""
     return "h" + "".join(c for c in socket.gethostname() if c.isascii() and c.isalnum())[:32]
@@ -352,7 +390,7 @@ def host_name() -> str:
 def before_fork() -> None:
     """Runs in the parent. No write is under way in the instant of the fork, unless the disk hangs."""
     forking.held = []
-    for buffer in list(every_buffer):
+    for buffer in buffers():
         with contextlib.suppress(Exception):
             if buffer.before_fork():
                 forking.held.append(buffer)
@@ -360,7 +398,7 @@ def before_fork() -> None:
 
 def after_fork_in_parent() -> None:
     """Writing goes on."""
-    for buffer in forking.held:
+    for buffer in getattr(forking, "held", ()):
         buffer.landing.release()
     forking.held = []
 
@@ -370,13 +408,13 @@ def after_fork_in_child() -> None:
     forking.held = []
     worker_told.clear()
     pinned.clear()
-    for buffer in list(every_buffer):
+    for buffer in buffers():
         buffer.start_afresh()
 
 
 def at_exit() -> None:
     """Lands what every buffer holds."""
-    for buffer in list(every_buffer):
+    for buffer in buffers():
         with contextlib.suppress(Exception):
             buffer.at_exit()
 

@@ -8,11 +8,11 @@ import os
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
-def land(folder: str, name: str, content: bytes) -> bool:
+def land(folder: str, name: str, content: bytes) -> None:
     """Puts a file into a folder, made if it is missing, so that no reader ever sees a part of it.
 
-    Written under a hidden name, synced, renamed. True when the name itself is on disk too; False when the file
-    is there but the folder could not be synced. OSError, and nothing left behind, when it could not be written.
+    Written under a hidden name, synced, renamed; the name is on disk for certain after `sync_folder`. OSError, and
+    nothing left behind, when it could not be written.
     """
     hidden, visible = os.path.join(folder, f".{name}"), os.path.join(folder, name)
     try:
@@ -31,11 +31,6 @@ def land(folder: str, name: str, content: bytes) -> bool:
         with contextlib.suppress(OSError):
             os.unlink(hidden)
         raise
-    try:
-        sync_folder(folder)
-    except OSError:
-        return False
-    return True
 
 
 def new_file(path: str) -> int:

@@ -386,6 +386,42 @@ def test_a_full_disk_leaves_no_half_file_and_is_tried_again(inbox):
     assert names(inbox) == [str(number) for number in range(50)]
 
 
+def test_nothing_is_acknowledged_before_its_name_is_on_disk(writer, inbox, monkeypatch):
+    """The disk fails as the folder is synced: the file is there, but a power cut might still forget it."""
+
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    writer.track("a")
+    with monkeypatch.context() as patch:
+        inbox.mkdir()
+        (inbox / "events").mkdir()
+        patch.setattr(buffer_module, "sync_folder", fail)
+        assert writer.flush() is False
+        assert names(inbox) == ["a"]
+        assert writer.flush() is False
+    assert writer.flush()
+    assert names(inbox) == ["a"]
+
+
+def test_an_error_between_two_streams_doubles_neither(writer, inbox, monkeypatch):
+    real = buffer_module.land
+    writer.track("a")
+    writer.llm_request("m")
+    with monkeypatch.context() as patch:
+
+        def fail_then(folder, *arguments):
+            if folder.endswith("llm_requests"):
+                raise MemoryError
+            real(folder, *arguments)
+
+        patch.setattr(buffer_module, "land", fail_then)
+        assert writer.flush() is False
+    assert writer.flush()
+    assert len(landed(inbox)) == 2
+    assert names(inbox / "events") == ["a"]
+
+
 def test_a_thread_that_dies_is_replaced(writer, inbox, monkeypatch):
     def die():
         raise SystemExit
