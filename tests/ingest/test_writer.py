@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from ingest import BatchWriter
 from ingest.connection import connect
 from ingest.errors import TidemarkError
-from ingest.inbox import inbox_folder, ingest_inbox
+from ingest.inbox import inbox_folder, ingest_inbox, waiting
 from ingest.landing import buffer as buffer_module
 from ingest.landing.encode import encode
 from ingest.sources import stream_of
@@ -384,6 +384,24 @@ def test_a_full_disk_leaves_no_half_file_and_is_tried_again(inbox):
     )
     assert result.returncode == 0, result.stderr
     assert names(inbox) == [str(number) for number in range(50)]
+
+
+def test_a_file_is_on_disk_before_it_has_a_name_the_loader_sees(writer, inbox, monkeypatch):
+    (inbox / "events").mkdir(parents=True)
+    seen = []
+
+    def note(what, real):
+        def call(*arguments):
+            seen.append((what, len(list(waiting(inbox)))))
+            return real(*arguments)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", note("sync", os.fsync))
+    monkeypatch.setattr(os, "rename", note("rename", os.rename))
+    writer.track("a")
+    assert writer.flush()
+    assert seen == [("sync", 0), ("rename", 0), ("sync", 1)]
 
 
 def test_nothing_is_acknowledged_before_its_name_is_on_disk(writer, inbox, monkeypatch):
