@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
-# The loader refuses records nested deeper than 64 levels; the values stand one level inside the record.
-DEEPEST = 60
-# More than a record may reasonably hold: a structure that unfolds without end stops here.
-MOST_VALUES = 100_000
+# The loader refuses records nested deeper than this many levels.
+DEEPEST = 64
+# Far more than a record may hold, 8 MiB: a structure that unfolds without end stops here.
+MOST_VALUES = 1_000_000
 
 
 def encode(record: dict[str, Any]) -> bytes:
@@ -29,7 +29,7 @@ def encode(record: dict[str, Any]) -> bytes:
     except (UnicodeEncodeError, RecursionError, TypeError, ValueError, AttributeError):
         return encoder.encode(Plain().value(record, 0))
     # Decimals that are no numbers are written as these words, which are no JSON.
-    if b"NaN" in line or b"Infinity" in line:
+    if b"NaN" in line or b"Infinity" in line or line.count(b"[") + line.count(b"{") > DEEPEST:
         return encoder.encode(Plain().value(record, 0))
     return line
 

@@ -611,14 +611,19 @@ def test_odd_values_are_told_sensibly(value, told):
 
 
 def test_a_deep_value_is_cut_where_the_loader_would_refuse_it(writer, inbox, fresh_database):
-    deep = "bottom"
-    for _ in range(5_000):
-        deep = [deep]
-    assert writer.track("deep", properties={"deep": deep})
+    # The record and its properties are two levels, and 64 are allowed.
+    levels = (50, 59, 60, 61, 62, 63, 64, 65, 100, 900, 5_000)
+    for depth in levels:
+        deep = "bottom"
+        for _ in range(depth):
+            deep = [deep]
+        assert writer.track(str(depth), properties={"deep": deep})
     assert writer.flush()
     with connect(fresh_database) as connection:
         (result,) = ingest_inbox(connection, inbox)
-    assert (result.loaded, result.rejected) == (1, 0)
+        assert (result.loaded, result.rejected) == (len(levels), 0)
+        kept = "select event_name from raw.events where properties::text like '%bottom%' order by line_number"
+        assert connection.execute(kept).fetchall() == [("50",), ("59",), ("60",), ("61",), ("62",)]
 
 
 class Hostile:
