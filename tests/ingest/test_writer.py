@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -207,6 +208,27 @@ def test_a_changed_working_folder_does_not_move_the_inbox(monkeypatch, tmp_path)
         monkeypatch.chdir(tmp_path / "elsewhere")
         writer.track("a")
     assert names(tmp_path / "in") == ["a"]
+
+
+def test_the_snippets_of_its_page_do_what_the_page_says(monkeypatch, tmp_path, capsys):
+    page = (CHECKOUT / "docs" / "batch-writer.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("TIDEMARK_INBOX", str(tmp_path / "in"))
+    monkeypatch.chdir(tmp_path)
+    told = {name: parameter.default for name, parameter in inspect.signature(BatchWriter).parameters.items()}
+    monkeypatch.setitem(BatchWriter.__init__.__kwdefaults__, "flush_seconds", NEVER)
+    scope = {}
+    for snippet in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(snippet, scope)
+    scope["writer"].close()
+    (shown,) = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert capsys.readouterr().out == shown
+    assert names(tmp_path / "inbox-of-a-job") == ["row_imported"] * 3
+    rows = re.findall(r"^\| `(\w+)` \| `?\"?([\w.,]+)", page.partition("## Settings")[2], re.MULTILINE)
+    assert [name for name, _ in rows] == list(told)
+    for name, default in rows:
+        if isinstance(told[name], int | float):
+            value = float(default.replace(",", "")) * (2**20 if name == "buffer_bytes" else 1)
+            assert value == told[name]
 
 
 # Batches
