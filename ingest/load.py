@@ -17,7 +17,7 @@ import psycopg
 from psycopg import errors, sql
 
 from ingest.errors import TidemarkError
-from ingest.sources import BrokenFileError, checksum, find_files, records, stream_of, unknown_stream
+from ingest.sources import BrokenFileError, Found, checksum, find_files, records, stream_of, unknown_stream
 from ingest.streams.consent import without_person
 from ingest.streams.lines import LARGEST_RECORD, mend
 from ingest.streams.record import SEPARATOR, Refused, Stream
@@ -60,7 +60,7 @@ COPY_REJECTS = """
 
 def load_paths(
     connection: psycopg.Connection,
-    paths: Iterable[str | Path],
+    paths: Iterable[str | Path | Found],
     *,
     stream: str | None = None,
     app: str | None = None,
@@ -69,31 +69,37 @@ def load_paths(
     loaded_by: str | None = None,
     report: Callable[["LoadResult"], None] | None = None,
 ) -> list["LoadResult"]:
-    """Loads files, folders and glob patterns, one transaction per file; `report` hears of each file at once.
+    """Loads files, folders, glob patterns and URLs of them, and standard input (`-`), one transaction per file;
+    `report` hears of each file at once.
 
     A file that cannot be loaded gives a result with status `failed` and its `error`, and the others still
     load. In folders, `.json` files whose names tell no stream are taken for something else and left alone.
     """
     results = []
     for found in find_files(paths):
-        path = found.path
+        path, name = found.path, found.label or shown_path(found.path)
         try:
-            if found.in_folder and not stream and path.suffix == ".json" and stream_of(path) is None:
-                result = LoadResult(shown_path(path), "", LEFT_ALONE, note="its name tells no stream")
+            told = stream or stream_of(path)
+            if told is None and found.in_folder and path.suffix == ".json":
+                result = LoadResult(name, "", LEFT_ALONE, note="its name tells no stream")
+            elif told is None:
+                raise unknown_stream(found.label or path)
             else:
-                result = load_file(
-                    connection,
-                    path,
-                    stream=stream,
-                    app=app,
-                    force=force,
-                    progress=(lambda size, path=path: progress(path, size)) if progress else None,
-                    loaded_by=loaded_by,
-                )
+                with found.local() as local:
+                    result = load_file(
+                        connection,
+                        local,
+                        stream=told,
+                        app=app,
+                        force=force,
+                        progress=(lambda size, path=path: progress(path, size)) if progress else None,
+                        loaded_by=loaded_by,
+                        label=name,
+                    )
         except TidemarkError as error:
             if connection.closed:
                 raise
-            result = LoadResult(shown_path(path), stream or "", FAILED, error=shown_path(str(error)))
+            result = LoadResult(name, stream or "", FAILED, error=shown_path(str(error)))
         results.append(result)
         if report:
             report(result)

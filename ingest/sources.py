@@ -8,8 +8,9 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from glob import glob, has_magic
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 import msgspec
@@ -37,13 +38,20 @@ raw_document = msgspec.json.Decoder(msgspec.Raw)
 raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def find_files(paths: Iterable[str | Path]) -> list["Found"]:
+def find_files(paths: Iterable["str | Path | Found"]) -> list["Found"]:
     """The data files that paths, folders (with all below them) and glob patterns mean: each once, a folder's
-    in order of name. TidemarkError for a path that is not there or a pattern that matches nothing."""
-    found: dict[Path, Found] = {}
+    in order of name. `-` is standard input, `s3://…` and the like what `ingest.remote` finds there; what is found
+    already stays. TidemarkError for a path that is not there or a pattern that matches nothing."""
+    from ingest.remote import find_remote, is_remote
+
+    found: dict[Path | str, Found] = {}
     for given in paths:
-        path = Path(given)
-        if path.is_dir():
+        path = given.path if isinstance(given, Found) else Path(given)
+        if isinstance(given, Found):
+            files = [given]
+        elif is_remote(given):
+            files = find_remote(given)
+        elif path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file() and is_data(file, path))
             files = [Found(file, in_folder=True) for file in inside]
             if not files:
@@ -57,17 +65,17 @@ def find_files(paths: Iterable[str | Path]) -> list["Found"]:
                 raise TidemarkError(f"{path}: no file matches this pattern")
         for file in files:
             # Not Path.resolve, which raises for a loop of links.
-            found.setdefault(Path(os.path.realpath(file.path)), file)
+            found.setdefault(file.label or Path(os.path.realpath(file.path)), file)
     return list(found.values())
 
 
-def is_data(file: Path, folder: Path) -> bool:
+def is_data(file: PurePath, folder: PurePath) -> bool:
     """Whether a file found in a folder is one to load, by its name; hidden ones are not."""
     inside = file.relative_to(folder)
     return bare_suffix(file) in SUFFIXES and not any(part.startswith(".") for part in inside.parts)
 
 
-def bare_suffix(file: Path) -> str:
+def bare_suffix(file: PurePath) -> str:
     """The suffix below a compression's: `.ndjson` of `x.ndjson.gz`."""
     name = file.name.lower()
     for compression in COMPRESSIONS:
@@ -91,7 +99,7 @@ def stream_of(path: Path) -> str | None:
     return None
 
 
-def unknown_stream(path: Path) -> TidemarkError:
+def unknown_stream(path: Path | str) -> TidemarkError:
     """What to do about a file whose stream nothing tells."""
     return TidemarkError(
         f"{path}: which stream is it? Use --stream, or put its name into the file's or folder's name"
@@ -259,6 +267,12 @@ def overlong(number: int, head: bytes, file: BinaryIO) -> "Record":
     return Record(number, kept, size)
 
 
+def shown_reason(error: Exception) -> str:
+    """The first line of what an error says."""
+    said = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return said[0] if said else type(error).__name__
+
+
 class BrokenFileError(TidemarkError):
     """A file that cannot be loaded as it is."""
 
@@ -268,11 +282,27 @@ class ChangedFileError(TidemarkError):
 
 
 class Found:
-    """A file to load, and whether it was named itself or found in a folder or by a pattern."""
+    """A file to load, and whether it was named itself or found in a folder or by a pattern.
 
-    def __init__(self, path: Path, in_folder: bool) -> None:
+    One that is no local file has a `label`, what to call it, and `spooled`, which makes a local copy of it for
+    as long as its context lasts; `path` then only holds its names.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        in_folder: bool,
+        label: str | None = None,
+        spooled: Callable[[], AbstractContextManager[Path]] | None = None,
+    ) -> None:
         self.path = path
         self.in_folder = in_folder
+        self.label = label
+        self.spooled = spooled
+
+    def local(self) -> AbstractContextManager[Path]:
+        """A context whose value is the file's path here."""
+        return self.spooled() if self.spooled else nullcontext(self.path)
 
 
 class Record(msgspec.Struct, gc=False):

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ingest.connection import connect
 from ingest.load import FAILED, LEFT_ALONE, LOADED, LoadResult, load_paths
-from ingest.sources import find_files
+from ingest.sources import Found, find_files
 from ingest.streams.registry import NAMES
 
 
@@ -25,11 +25,13 @@ from ingest.streams.registry import NAMES
 @click.option("--strict", is_flag=True, help="Exit with status 1 when any record was rejected.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file instead of a table.")
 def load(paths: tuple[str, ...], stream: str | None, app: str | None, force: bool, strict: bool, as_json: bool) -> None:
-    """Load PATHS (files, folders, glob patterns) into raw, each file wholly or not at all.
+    """Load PATHS (files, folders, glob patterns, URLs of them, - for standard input) into raw, each file wholly
+    or not at all.
 
     Files are NDJSON (.ndjson, .jsonl), a JSON array or one JSON document (.json), plain or compressed (.gz,
     .zst). The stream is told by --stream, else by the file's or folder's name. Records that cannot be loaded
-    are kept in raw.rejects with the reason. A file loaded already is not loaded again.
+    are kept in raw.rejects with the reason. A file loaded already is not loaded again. URLs (s3://, gs://, …)
+    need pip install 'tidemark[remote]' and the package of that store.
 
     Exit status: 0; 1 with --strict when records were rejected; 2 when a file could not be loaded.
     """
@@ -44,8 +46,8 @@ def load(paths: tuple[str, ...], stream: str | None, app: str | None, force: boo
             kind = f"Error: {result.error}" if result.error else f"left alone: {result.file}: {result.note}"
             click.echo(kind, err=True)
 
-    with connect() as connection, progress_bar([found.path for found in files]) as advance:
-        load_paths(connection, paths, stream=stream, app=app, force=force, progress=advance, report=report)
+    with connect() as connection, progress_bar(files) as advance:
+        load_paths(connection, files, stream=stream, app=app, force=force, progress=advance, report=report)
     if not as_json:
         Console(width=None if sys.stdout.isatty() else 160).print(table(results))
     rejected = sum(result.rejected for result in results)
@@ -80,20 +82,22 @@ def escape_markup(cell: str) -> str:
     return cell.replace("[", "\\[")
 
 
-def progress_bar(paths: list[Path]) -> Any:
+def progress_bar(files: list[Found]) -> Any:
     """A context whose value takes (path, bytes read) and shows it on standard error, or does nothing when
     that is no terminal."""
     if not sys.stderr.isatty():
         return nullcontext()
+    # How much comes from elsewhere is not known before it is here.
+    if any(found.label for found in files):
+        return Bar(None)
     # Every byte is read twice.
-    total = sum(2 * path.stat().st_size for path in paths if path.exists())
-    return Bar(total)
+    return Bar(sum(2 * found.path.stat().st_size for found in files if found.path.exists()))
 
 
 class Bar:
     """The progress bar over all files of a call."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None) -> None:
         self.total = total
 
     def __enter__(self) -> Any:

@@ -532,11 +532,12 @@ def test_what_comes_from_the_future_or_before_the_horizon_is_loaded_and_kept_out
 
 
 def build_staging(server, folder):
-    """The staging views of the streams, by dbt."""
+    """The staging views of the streams and the seed they read, by dbt."""
     done = subprocess.run(
         [
-            os.path.join(os.path.dirname(sys.executable), "dbt"), "--quiet", "run",
-            "--select", "stg_events", "stg_llm_requests",
+            os.path.join(os.path.dirname(sys.executable), "dbt"), "--quiet", "build",
+            "--select", "query_parameters", "stg_events", "stg_llm_requests",
+            "--exclude-resource-type", "test", "unit_test",
             "--target-path", str(folder / "target"), "--log-path", str(folder / "logs"),
         ],
         env=os.environ | server.environment(), cwd=CHECKOUT, capture_output=True, text=True, timeout=120,
