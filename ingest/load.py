@@ -20,7 +20,7 @@ from ingest.errors import TidemarkError
 from ingest.sources import BrokenFileError, checksum, find_files, records, stream_of, unknown_stream
 from ingest.streams.lines import LARGEST_RECORD, mend
 from ingest.streams.record import SEPARATOR, Refused, Stream
-from ingest.streams.registry import LATER, NAMES, READ
+from ingest.streams.registry import LATER, NAMES, PULLED, READ
 
 LOADED, ALREADY_LOADED, LEFT_ALONE, FAILED = "loaded", "already loaded", "left alone", "failed"
 # Rows sent to the server at a time.
@@ -130,12 +130,12 @@ def load_file(
     if stream in LATER:
         note = f"nothing reads the stream {stream} yet"
         return LoadResult(name, stream, LEFT_ALONE, note=note)
-    if stream not in READ:
+    if stream not in READ and stream not in PULLED:
         raise TidemarkError(f"unknown stream {stream!r}; the streams are {', '.join(NAMES)}")
     started = time.monotonic()
     digest, size = checksum(path, progress)
     result = LoadResult(name, stream, LOADED, bytes=size, checksum=digest)
-    decoder = READ[stream](app)
+    decoder = (READ | PULLED)[stream](app)
     try:
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("set transaction isolation level read committed")
