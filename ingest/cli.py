@@ -10,6 +10,7 @@ from ingest.errors import TidemarkError
 COMMANDS = {
     "load": "ingest.commands.load:load",
     "migrate": "ingest.commands.migrate:migrate",
+    "pull": "ingest.commands.pull:pull",
     "sample": "ingest.commands.sample:sample",
     "server": "ingest.commands.server:server",
 }
