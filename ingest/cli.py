@@ -12,6 +12,7 @@ COMMANDS = {
     "help-pages": "ingest.commands.help_pages:help_pages",
     "load": "ingest.commands.load:load",
     "migrate": "ingest.commands.migrate:migrate",
+    "pull": "ingest.commands.pull:pull",
     "rejects": "ingest.commands.rejects:rejects",
     "sample": "ingest.commands.sample:sample",
     "server": "ingest.commands.server:server",

@@ -21,7 +21,7 @@ from ingest.sources import BrokenFileError, Found, checksum, find_files, records
 from ingest.streams.consent import without_person
 from ingest.streams.lines import LARGEST_RECORD, mend
 from ingest.streams.record import SEPARATOR, Refused, Stream
-from ingest.streams.registry import NAMES, READ
+from ingest.streams.registry import DECODERS, NAMES
 
 LOADED, ALREADY_LOADED, LEFT_ALONE, FAILED = "loaded", "already loaded", "left alone", "failed"
 # Rows sent to the server at a time.
@@ -134,12 +134,12 @@ def load_file(
     if stream is None:
         raise unknown_stream(path)
     name = label or shown_path(path)
-    if stream not in READ:
+    if stream not in DECODERS:
         raise TidemarkError(f"unknown stream {stream!r}; the streams are {', '.join(NAMES)}")
     started = time.monotonic()
     digest, size = checksum(path, progress)
     result = LoadResult(name, stream, LOADED, bytes=size, checksum=digest)
-    decoder = READ[stream](app)
+    decoder = DECODERS[stream](app)
     try:
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("set transaction isolation level read committed")

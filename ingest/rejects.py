@@ -28,7 +28,7 @@ from ingest.load import LoadResult, load_file
 from ingest.sources import KEPT_OF_OVERLONG, is_object
 from ingest.streams.lines import LARGEST_RECORD, mend
 from ingest.streams.record import Stream
-from ingest.streams.registry import READ
+from ingest.streams.registry import DECODERS
 
 ROWS_AT_A_TIME = 200
 LARGEST_ID = 2**63 - 1
@@ -361,9 +361,9 @@ def app_of_load(connection: psycopg.Connection, load_id: int) -> str | None:
 
 def decoder_of(stream: str, app: str | None) -> Stream:
     """The stream's decoder. TidemarkError for a stream that this code does not read."""
-    if stream not in READ:
+    if stream not in DECODERS:
         raise TidemarkError(f"nothing here reads the stream {stream!r}: update the code, or say --stream")
-    return READ[stream](app)
+    return DECODERS[stream](app)
 
 
 class Spool:

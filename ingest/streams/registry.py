@@ -7,6 +7,7 @@ from ingest.streams.llm_requests import LlmRequests
 from ingest.streams.privacy_requests import PrivacyRequests
 from ingest.streams.record import Stream
 from ingest.streams.session_batches import SessionBatches
+from ingest.streams.workspaces import Workspaces
 
 READ: dict[str, type[Stream]] = {
     "session_batches": SessionBatches,
@@ -16,6 +17,9 @@ READ: dict[str, type[Stream]] = {
     "costs": Costs,
     "privacy_requests": PrivacyRequests,
 }
+# Streams no file holds: only `pull` brings them.
+PULLED: dict[str, type[Stream]] = {"workspaces": Workspaces}
+DECODERS = READ | PULLED
 NAMES = tuple(READ)
 # Tables whose exports are a stream.
 SYNONYMS = {"analytics_user_sessions": "session_batches"}

@@ -1,0 +1,1 @@
+"""Pulling rows from another PostgreSQL database into raw, by watermark."""
