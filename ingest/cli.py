@@ -8,6 +8,7 @@ import click
 from ingest.errors import TidemarkError
 
 COMMANDS = {
+    "enrich": "ingest.commands.enrich:enrich",
     "load": "ingest.commands.load:load",
     "migrate": "ingest.commands.migrate:migrate",
     "sample": "ingest.commands.sample:sample",
