@@ -19,27 +19,21 @@ from ingest.user_agents import Agent, AgentReader
 
 BATCH = 5000
 
-NEW_SUBJECTS = """
-select told.key::text, told.subject::text
+# One of each key: two subjects may share one, if somebody means it.
+SUBJECTS = """
+select distinct on (told.key) told.key::text, told.subject::text
 from (
-    -- on the key: two subjects may have one, if somebody means it
-    select distinct on ({key_of}) {key_of} as key, {subject_of} as subject
-    from raw.events
-    where {column} is not null and load_id in (
-        select load_id from raw.loads where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
-    )
-    order by 1, 2
+    select {key_function}(subject) as key, subject
+    from (
+        select distinct {subject_of} as subject
+        from raw.events
+        where {column} is not null and load_id in (
+            select load_id from raw.loads where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
+        )
+    ) as distinct_subjects
 ) as told
-where not exists (select from {table} as kept where kept.{key} = told.key)
-"""
-
-# Every row, where all of raw is read again.
-ALL_SUBJECTS = """
-select distinct on ({key_of}) {key_of}::text, ({subject_of})::text
-from raw.events
-where {column} is not null
-    and load_id in (select load_id from raw.loads where published_seq <= %(to_seq)s)
-order by {key_of}, {subject_of}
+where %(rebuild)s or not exists (select from {table} as kept where kept.{key} = told.key)
+order by told.key, told.subject
 """
 
 SUBJECTS_OF_ANOTHER_VERSION = "select {key}::text, {subject}::text from {table} where version <> %(version)s"
@@ -75,7 +69,7 @@ from (
     select distinct session_group
     from raw.events
     where {column} is not null
-        and {key_of} in (select key from {changed})
+        and {key_function}({column}) in (select key from {changed})
         and load_id in (select load_id from raw.loads where published_seq <= %(built_seq)s)
 ) as bearing
 cross join ops.bounds as bounds
@@ -94,15 +88,15 @@ from ops.bounds
 class Kind:
     """A table of `ops` keyed by something of raw.events.
 
-    `column` is what raw.events tells, `key_of` and `subject_of` are expressions on it; `subject` is the column of
-    the table that is looked up, and `record` the class of what is found.
+    `column` is what raw.events tells and `subject_of` what of it is looked up, kept as `subject`. `key_function` gives
+    the key, of the one as of the other. `record` is the class of what is found.
     """
 
     name: str
     key: str
     subject: str
     column: str
-    key_of: str
+    key_function: str
     subject_of: str
     record: type
 
@@ -120,7 +114,7 @@ class Kind:
             key=sql.Identifier(self.key),
             subject=sql.Identifier(self.subject),
             column=sql.Identifier(self.column),
-            key_of=sql.SQL(self.key_of),
+            key_function=sql.SQL(self.key_function),
             subject_of=sql.SQL(self.subject_of),
             values=listed(),
             found_values=listed("found"),
@@ -134,7 +128,7 @@ USER_AGENTS = Kind(
     key="user_agent_key",
     subject="user_agent",
     column="user_agent",
-    key_of="ops.user_agent_key(user_agent)",
+    key_function="ops.user_agent_key",
     subject_of="left(user_agent, 1000)",
     record=Agent,
 )
@@ -143,7 +137,7 @@ IP_LOCATIONS = Kind(
     key="ip_network",
     subject="ip_network",
     column="ip_address",
-    key_of="ops.ip_network(ip_address)",
+    key_function="ops.ip_network",
     subject_of="ops.ip_network(ip_address)",
     record=Location,
 )
@@ -240,8 +234,8 @@ def _enrich(
         return Outcome(kind.name, version, postponed=stale)
 
     connection.execute(kind.compose("create temp table {found} (like {table} including all) on commit drop"))
-    queries = [ALL_SUBJECTS] if rebuild else [NEW_SUBJECTS] + [SUBJECTS_OF_ANOTHER_VERSION] * again
-    limits = {"from_seq": known_seq, "to_seq": to_seq, "version": version}
+    queries = [SUBJECTS, SUBJECTS_OF_ANOTHER_VERSION] if again and not rebuild else [SUBJECTS]
+    limits = {"from_seq": 0 if rebuild else known_seq, "to_seq": to_seq, "version": version, "rebuild": rebuild}
     looked_up = sum(_look_up(connection, kind, source, query, limits) for query in queries) if source else 0
     changed = connection.execute(kind.compose(CHANGED), {"rebuild": rebuild}).rowcount
     if rebuild:

@@ -253,7 +253,9 @@ def test_what_another_build_must_not_see_waits_for_its_end(loader, fresh_databas
             ("A", "A", "1"), ("B", "B", "2"),
         ]  # fmt: skip
         assert loader.touched() == set()
-    outcome = loader.agents("2", target="prod", browsers={"A": Agent(browser_name="Better")})
+    # A refresh holds the lock of the target it is for.
+    with building(fresh_database, "prod"):
+        outcome = loader.agents("2", target="prod", browsers={"A": Agent(browser_name="Better")})
     assert outcome == Outcome("user_agents", "2", looked_up=1, changed=1, touched=2)
     assert loader.touched() == {("prod", "s:a"), ("dev_ann", "s:a")}
 
