@@ -27,13 +27,23 @@ from (
     from (
         select distinct {subject_of} as subject
         from raw.events
-        where {column} is not null and load_id in (
-            select load_id from raw.loads where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
-        )
+        where
+            {column} is not null
+            -- the range is for the index on load_id
+            and load_id between %(first_load)s and %(last_load)s
+            and load_id in (
+                select load_id from raw.loads where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
+            )
     ) as distinct_subjects
 ) as told
 where %(rebuild)s or not exists (select from {table} as kept where kept.{key} = told.key)
 order by told.key, told.subject
+"""
+
+LOADS = """
+select coalesce(min(load_id), 0), coalesce(max(load_id), 0)
+from raw.loads
+where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
 """
 
 SUBJECTS_OF_ANOTHER_VERSION = "select {key}::text, {subject}::text from {table} where version <> %(version)s"
@@ -236,6 +246,7 @@ def _enrich(
     connection.execute(kind.compose("create temp table {found} (like {table} including all) on commit drop"))
     queries = [SUBJECTS, SUBJECTS_OF_ANOTHER_VERSION] if again and not rebuild else [SUBJECTS]
     limits = {"from_seq": 0 if rebuild else known_seq, "to_seq": to_seq, "version": version, "rebuild": rebuild}
+    limits["first_load"], limits["last_load"] = connection.execute(LOADS, limits).fetchone()
     looked_up = sum(_look_up(connection, kind, source, query, limits) for query in queries) if source else 0
     changed = connection.execute(kind.compose(CHANGED), {"rebuild": rebuild}).rowcount
     if rebuild:
