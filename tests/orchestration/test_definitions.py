@@ -169,6 +169,7 @@ def test_a_refresh_builds_everything_and_leaves_nightly_tests_out(
     # What stands in ops a refresh fills by itself, before it builds.
     built = {key for key in assets if key.path[0] != "ops"}
     assert loaded.resolve_job_def("refresh").asset_layer.selected_asset_keys == built
+    assert loaded.resolve_asset_graph().executable_asset_keys == built
     assert checks_of_job(loaded, "refresh") == every - nightly
     assert not loaded.resolve_job_def("check_all").asset_layer.selected_asset_keys
     assert nightly <= checks_of_job(loaded, "check_all")
