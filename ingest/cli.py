@@ -9,6 +9,7 @@ import psycopg
 from ingest.errors import TidemarkError
 
 COMMANDS = {
+    "enrich": "ingest.commands.enrich:enrich",
     "help-pages": "ingest.commands.help_pages:help_pages",
     "load": "ingest.commands.load:load",
     "migrate": "ingest.commands.migrate:migrate",

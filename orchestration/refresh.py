@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from ingest.connection import Server, connect
+from ingest.enrich import Kind, Source, enrich, open_sources
 from ingest.errors import TidemarkError
 from orchestration import model_state, work_list
 
@@ -68,12 +69,14 @@ def refreshing(server: Server, target: str, manifest: Mapping[str, Any]) -> Iter
     refresh takes up what this one left.
 
     Raises:
-        TidemarkError: another refresh of the target runs, or the schema is not there.
+        TidemarkError: another refresh of the target runs, the schema is not there, or what user agents and addresses
+            are looked up in cannot be read.
     """
     mark = mark_name(target, server)
+    sources = open_sources()
     with connect(server, autocommit=True, application_name=f"tidemark refresh {mark}") as connection:
         _take_lock(connection, mark)
-        refresh = _begin(connection, mark, manifest)
+        refresh = _begin(connection, mark, manifest, sources)
         try:
             yield refresh
         except BaseException as error:
@@ -112,7 +115,9 @@ def _not_migrated() -> TidemarkError:
     return TidemarkError("The schema ops is not there yet: run `python -m ingest migrate` first.")
 
 
-def _begin(connection: psycopg.Connection, mark: str, manifest: Mapping[str, Any]) -> Refresh:
+def _begin(
+    connection: psycopg.Connection, mark: str, manifest: Mapping[str, Any], sources: Mapping[Kind, Source | None]
+) -> Refresh:
     try:
         with connection.transaction():
             connection.execute("insert into ops.bounds (target) values (%s) on conflict do nothing", [mark])
@@ -134,6 +139,7 @@ def _begin(connection: psycopg.Connection, mark: str, manifest: Mapping[str, Any
             ).fetchone()[0]
             rebuilt = _list_rebuilds(connection, mark, from_seq, manifest)
             connection.execute("update ops.bounds set to_seq = %s, as_of = %s where target = %s", [to_seq, as_of, mark])
+        enrich(connection, sources, to_seq, target=mark)
         with connection.transaction():
             work_list.link_groups(connection, to_seq)
             everything = len(rebuilt) == len(model_state.incremental_models(manifest))

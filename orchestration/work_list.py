@@ -8,50 +8,56 @@ from __future__ import annotations
 
 import psycopg
 
-LINKS = """
+# The range lets the index on load_id leave out what came before: without it a refresh would read all of raw.
+OF_NEW_LOADS = """
+    load_id between (select min(load_id) from new_loads) and (select max(load_id) from new_loads)
+    and load_id in (select load_id from new_loads)
+"""
+
+LINKS = f"""
 with new_loads as (
     select load_id from raw.loads
     where published_seq > %(linked)s and published_seq <= %(to_seq)s
 )
 insert into ops.group_links (kind, key, session_group)
 select 'batch', batch_id::text, session_group
-from raw.session_batches where not withheld and load_id in (select load_id from new_loads)
+from raw.session_batches where not withheld and {OF_NEW_LOADS}
 union
 select 'request', request_id, session_group
-from raw.llm_requests where request_id is not null and load_id in (select load_id from new_loads)
+from raw.llm_requests where request_id is not null and {OF_NEW_LOADS}
 union
 select 'message', message_id, session_group
-from raw.llm_requests where message_id is not null and load_id in (select load_id from new_loads)
+from raw.llm_requests where message_id is not null and {OF_NEW_LOADS}
 union
 select 'anonymous', anonymous_id, session_group
-from raw.session_batches where anonymous_id is not null and load_id in (select load_id from new_loads)
+from raw.session_batches where anonymous_id is not null and {OF_NEW_LOADS}
 union
 select 'anonymous', anonymous_id, session_group
-from raw.events where anonymous_id is not null and load_id in (select load_id from new_loads)
+from raw.events where anonymous_id is not null and {OF_NEW_LOADS}
 union
 select 'anonymous', anonymous_id, session_group
-from raw.llm_requests where anonymous_id is not null and load_id in (select load_id from new_loads)
+from raw.llm_requests where anonymous_id is not null and {OF_NEW_LOADS}
 on conflict do nothing
 """
 
-NEW_GROUPS = """
+NEW_GROUPS = f"""
 with new_loads as (
     select load_id from raw.loads
     where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
 )
 insert into ops.touched (target, kind, key)
 select %(target)s, 'session_group', session_group
-from raw.session_batches where not withheld and load_id in (select load_id from new_loads)
+from raw.session_batches where not withheld and {OF_NEW_LOADS}
 union
 select %(target)s, 'session_group', session_group
 from raw.session_batches inner join raw.superseded using (load_id, line_number)
 where superseded_by in (select load_id from new_loads)
 union
 select %(target)s, 'session_group', session_group
-from raw.events where not withheld and load_id in (select load_id from new_loads)
+from raw.events where not withheld and {OF_NEW_LOADS}
 union
 select %(target)s, 'session_group', session_group
-from raw.llm_requests where not withheld and load_id in (select load_id from new_loads)
+from raw.llm_requests where not withheld and {OF_NEW_LOADS}
 """
 
 # A batch that changed its session id, or a rating that names a request, bears on another group's rows.

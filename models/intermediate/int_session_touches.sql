@@ -6,9 +6,10 @@
 }}
 
 {% set first_values = [
-    'device_type', 'browser_name', 'os_name', 'screen_width', 'screen_height', 'country_code', 'city',
+    'device_type', 'browser_name', 'os_name', 'is_bot', 'screen_width', 'screen_height', 'country_code', 'city',
     'landing_page', 'workspace_id', 'project_id', 'team_id', 'org_id', 'plan'
 ] %}
+{% set versions = {'browser_version': 'browser_name', 'os_version': 'os_name'} %}
 
 with
 
@@ -31,11 +32,11 @@ events as (
         sent.utm_medium,
         sent.utm_campaign,
         sent.referrer_domain,
-        {% for column in first_values if column != 'landing_page' %}
+        {% for column in first_values + versions | list if column != 'landing_page' %}
         sent.{{ column }},
         {% endfor %}
         coalesce(sent.landing_path, sent.page) as landing_page
-    from {{ ref('stg_events') }} as sent
+    from {{ ref('int_enriched_events') }} as sent
     left join merged on sent.session_group = merged.session_group
     where {{ where_touched('sent.session_group') }}
 ),
@@ -74,6 +75,9 @@ first_values as (
         {% for column in first_values %}
         {{ first_value(column) }} as {{ column }},
         {% endfor %}
+        {% for version, name in versions.items() %}
+        {{ first_value(version, told_with=name) }} as {{ version }},
+        {% endfor %}
         {{ first_value('referrer_domain') }} as referrer_domain
     from events
     {{ join_visits('events', 'occurred_at', 'owner_group') }}
@@ -93,7 +97,7 @@ select
     ) as medium,
     coalesce(campaign_touches.utm_campaign, 'None') as campaign,
     campaign_touches.utm_source,
-    {% for column in first_values %}
+    {% for column in first_values + versions | list %}
     first_values.{{ column }},
     {% endfor %}
     first_values.referrer_domain

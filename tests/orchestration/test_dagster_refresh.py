@@ -121,7 +121,7 @@ def test_a_refresh_brings_the_inbox_into_the_marts(warehouse: Warehouse) -> None
 
 def test_the_run_is_recorded_in_postgresql(warehouse: Warehouse) -> None:
     assert isinstance(warehouse.instance.event_log_storage, PostgresEventLogStorage)
-    every_asset = {spec.key for spec in warehouse.definitions.resolve_all_asset_specs()}
+    every_asset = warehouse.definitions.resolve_asset_graph().executable_asset_keys
     materialized = {key for key in every_asset if warehouse.instance.get_latest_materialization_event(key) is not None}
     assert materialized == every_asset
     chosen = warehouse.definitions.resolve_job_def("refresh").asset_layer.data
@@ -176,7 +176,7 @@ def test_everything_picked_by_hand_is_a_refresh_too_and_takes_up_what_the_failed
         # Nothing new touches the one session there is, so its row stays as it is now.
         connection.execute("update marts.fct_sessions set session_type = 'nonsense'")
 
-    result = warehouse.materialize(*[spec.key for spec in warehouse.definitions.resolve_all_asset_specs()])
+    result = warehouse.materialize(*warehouse.definitions.resolve_asset_graph().executable_asset_keys)
 
     assert_success(result)
     assert warehouse.mark() == 2

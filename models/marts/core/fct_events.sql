@@ -25,7 +25,7 @@ events as (
     select distinct on ({{ owner_group('sent') }}, sent.event_id)
         {{ owner_group('sent') }} as owner_group,
         sent.*
-    from {{ ref('stg_events') }} as sent
+    from {{ ref('int_enriched_events') }} as sent
     left join merged on sent.session_group = merged.session_group
     where {{ where_touched('sent.session_group') }}
     order by {{ owner_group('sent') }}, sent.event_id, sent.occurred_at, sent.content_hash
@@ -71,7 +71,10 @@ final as (
         -- client
         events.device_type,
         events.browser_name,
+        events.browser_version,
         events.os_name,
+        events.os_version,
+        coalesce(events.is_bot, false) as is_bot,
         events.screen_width,
         events.screen_height,
         events.country_code,

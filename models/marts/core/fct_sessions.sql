@@ -83,7 +83,10 @@ select
     -- client
     touches.device_type,
     touches.browser_name,
+    touches.browser_version,
     touches.os_name,
+    touches.os_version,
+    coalesce(touches.is_bot, false) as is_bot,
     touches.screen_width,
     touches.screen_height,
     touches.country_code,

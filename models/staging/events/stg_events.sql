@@ -42,9 +42,13 @@ select
     coalesce(utm_campaign, {{ query_parameter('page_url', 'utm_campaign') }}) as utm_campaign,
 
     -- client
-    coalesce(device_type, {{ device_type_of('user_agent') }}) as device_type,
+    ops.user_agent_key(user_agent) as user_agent_key,
+    ops.ip_network(ip_address) as ip_network,
+    device_type,
     browser_name,
+    browser_version,
     os_name,
+    os_version,
     screen_width,
     screen_height,
     country_code,

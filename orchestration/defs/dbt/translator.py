@@ -10,7 +10,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 
 
 def group_of(node: Mapping[str, Any]) -> str:
-    """The Dagster group of a manifest node: raw, seeds, staging, intermediate, or a mart's domain."""
+    """The Dagster group of a manifest node: raw, ops, seeds, staging, intermediate, or a mart's domain."""
     if node["resource_type"] == "source":
         return node["source_name"]
     if node["resource_type"] == "seed":

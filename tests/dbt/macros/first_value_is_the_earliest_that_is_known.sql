@@ -1,28 +1,28 @@
 {{ config(tags=['nightly']) }}
 
--- By time, then by content; nulls are no answer.
+-- By time, then by content; nulls are no answer. A street is told with its city: that of Oslo is not known.
 with
 
-told (kind, occurred_at, tie, city) as (
+told (kind, occurred_at, tie, city, street) as (
     values
-    ('by time', timestamptz '2026-03-31 10:00+00', 'z', null),
-    ('by time', timestamptz '2026-03-31 10:01+00', 'z', 'Oslo'),
-    ('by time', timestamptz '2026-03-31 10:02+00', 'a', 'Rome'),
-    ('by content', timestamptz '2026-03-31 10:00+00', 'b', 'Rome'),
-    ('by content', timestamptz '2026-03-31 10:00+00', 'a', 'Lima'),
-    ('unknown', timestamptz '2026-03-31 10:00+00', 'a', null)
+    ('by time', timestamptz '2026-03-31 10:00+00', 'z', null, 'Nowhere'),
+    ('by time', timestamptz '2026-03-31 10:01+00', 'z', 'Oslo', null),
+    ('by time', timestamptz '2026-03-31 10:02+00', 'a', 'Rome', 'Corso'),
+    ('by content', timestamptz '2026-03-31 10:00+00', 'b', 'Rome', 'Corso'),
+    ('by content', timestamptz '2026-03-31 10:00+00', 'a', 'Lima', 'Union'),
+    ('unknown', timestamptz '2026-03-31 10:00+00', 'a', null, null)
 ),
 
-expected (kind, city) as (
-    values ('by time', 'Oslo'), ('by content', 'Lima'), ('unknown', null)
+expected (kind, city, street) as (
+    values ('by time', 'Oslo', null), ('by content', 'Lima', 'Union'), ('unknown', null, null)
 ),
 
 got as (
-    select kind, {{ first_value('city') }} as city
+    select kind, {{ first_value('city') }} as city, {{ first_value('street', told_with='city') }} as street
     from told
     group by kind
 )
 
 select * from expected
 left join got using (kind)
-where got.city is distinct from expected.city
+where (got.city, got.street) is distinct from (expected.city, expected.street)

@@ -1,0 +1,5 @@
+select
+    ip_network,
+    country_code,
+    city
+from {{ source('ops', 'ip_locations') }}
