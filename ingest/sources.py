@@ -14,7 +14,7 @@ import msgspec
 import zstandard
 
 from ingest.errors import TidemarkError
-from ingest.streams.lines import LARGEST_RECORD
+from ingest.streams.lines import LARGEST_RECORD, Block
 from ingest.streams.registry import NAMES, SYNONYMS
 
 SUFFIXES = (".ndjson", ".jsonl", ".json")
@@ -26,6 +26,9 @@ LARGEST_DOCUMENT = 128 * 1024 * 1024
 # What is kept of a record that is too long.
 KEPT_OF_OVERLONG = 64 * 1024
 CHUNK = 1024 * 1024
+# Lines are handed on in blocks of about this size: large enough that a block costs little beside its lines,
+# small enough that the server has something to do while the next one is decoded.
+BLOCK = 128 * 1024
 # zstd can blow a few bytes up to a block of 128 KiB: small bites keep what comes out at once small.
 ZSTD_BITE = 2048
 
@@ -128,7 +131,17 @@ def read_some(file: io.FileIO, path: Path) -> bytes:
 
 
 def records(path: Path, expected: str, progress: Callable[[int], None] | None = None) -> Iterator["Record"]:
-    """Every record of a file in order, blank lines left out.
+    """Every record of a file in order, blank lines left out; else like `pieces`."""
+    for piece in pieces(path, expected, progress):
+        if isinstance(piece, Block):
+            yield from records_of(piece)
+        else:
+            yield piece
+
+
+def pieces(path: Path, expected: str, progress: Callable[[int], None] | None = None) -> Iterator["Block | Record"]:
+    """All records of a file in order: its lines in blocks; a line that is too long, or an element of an array,
+    as a record.
 
     `expected` is the file's checksum: the bytes read must have it, else ChangedFileError at the end. A
     compressed file that is cut short or damaged raises BrokenFileError.
@@ -168,8 +181,8 @@ def decompressed(path: Path, file: io.BufferedReader) -> io.BufferedReader:
     return file
 
 
-def documents(path: Path, file: io.BufferedReader) -> Iterator["Record"]:
-    """The records of plain content: lines, or the elements of an array, or one document over many lines."""
+def documents(path: Path, file: io.BufferedReader) -> Iterator["Block | Record"]:
+    """Plain content: lines, or the elements of an array, or one document over many lines."""
     number, head = 0, b""
     while not head.strip(BLANKS):
         head = file.readline(LARGEST_RECORD + 1)
@@ -179,13 +192,15 @@ def documents(path: Path, file: io.BufferedReader) -> Iterator["Record"]:
             head = head.removeprefix(BYTE_ORDER_MARK)
         number += 1
     first = head.lstrip(BLANKS)[:1]
+    ahead = head
     if first == b"[" or (first == b"{" and not is_json(head)):
         following = file.readline(LARGEST_RECORD + 1)
+        ahead = head + following
         if first == b"[" or not is_object(following):
-            whole = head + following + file.read(LARGEST_DOCUMENT)
+            ahead += file.read(LARGEST_DOCUMENT)
             elements = None
             if not file.peek(1):
-                elements = elements_of(whole, first)
+                elements = elements_of(ahead, first)
             elif first == b"[" and not is_json(head):
                 raise BrokenFileError(
                     f"{path}: a JSON array of more than {LARGEST_DOCUMENT} bytes; write one document per line"
@@ -195,19 +210,25 @@ def documents(path: Path, file: io.BufferedReader) -> Iterator["Record"]:
                 for place, element in enumerate(elements, 1):
                     yield as_record(place, bytes(element))
                 return
-            file = Chained(whole, file)
-        else:
-            file = Chained(head + following, file)
-        number -= 1
-        head = file.readline(LARGEST_RECORD + 1)
-        number += 1
-    while head:
-        if len(head) > LARGEST_RECORD and not head.endswith(b"\n"):
-            yield overlong(number, head, file)
-        elif stripped := head.strip(BLANKS):
-            yield as_record(number, stripped)
-        number += 1
-        head = file.readline(LARGEST_RECORD + 1)
+    yield from blocks(Chained(ahead, file), number)
+
+
+def blocks(file: "Chained", number: int) -> Iterator["Block | Record"]:
+    """Content from line `number` on: whole lines in blocks, those that are too long as records."""
+    while content := file.read(BLOCK):
+        too_long = b""
+        if not content.endswith(b"\n"):
+            content += file.readline(LARGEST_RECORD + 1)
+            begin = content.rfind(b"\n", 0, -1) + 1
+            if len(content) - begin > LARGEST_RECORD + 1:
+                content, too_long = content[:begin], content[begin:]
+        if content:
+            block = Block(number, content, content.removesuffix(b"\n").split(b"\n"))
+            number += len(block.lines)
+            yield block
+        if too_long:
+            yield overlong(number, too_long, file)
+            number += 1
 
 
 def is_json(text: bytes) -> bool:
@@ -239,7 +260,14 @@ def as_record(number: int, content: bytes) -> "Record":
     return Record(number, content, 0)
 
 
-def overlong(number: int, head: bytes, file: BinaryIO) -> "Record":
+def records_of(block: Block, places: Iterable[int] | None = None) -> Iterator["Record"]:
+    """The records in a block, or in its lines at `places`; blank lines are none."""
+    for place in range(len(block.lines)) if places is None else places:
+        if stripped := block.lines[place].strip(BLANKS):
+            yield as_record(block.number + place, stripped)
+
+
+def overlong(number: int, head: bytes, file: "Chained") -> "Record":
     """A line that is too long: its beginning is kept, the rest is passed over."""
     size = len(head)
     kept = head[:KEPT_OF_OVERLONG]
@@ -342,11 +370,15 @@ class Zstd(io.RawIOBase):
 
 
 class Chained:
-    """What was read ahead, then the rest of the file, by lines."""
+    """What was read ahead, then the rest of the file."""
 
     def __init__(self, ahead: bytes, rest: io.BufferedReader) -> None:
         self.ahead: BinaryIO = io.BytesIO(ahead)
         self.rest = rest
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        return self.ahead.read(size) or self.rest.read(size)
 
     def readline(self, limit: int) -> bytes:
         """Like a file's: a line, or `limit` bytes of it."""

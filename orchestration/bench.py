@@ -87,6 +87,9 @@ def write_events(path: Path, count: int) -> None:
                         "sessionId": f"session_{number // 12}",
                         "timestamp": f"2026-03-{1 + number % 28:02}T{number // 28 % 24:02}:{number // 672 % 60:02}:00Z",
                         "pageUrl": f"https://shop.example/products/{chance.randrange(500)}?utm_source=google",
+                        "pageTitle": f"Product {chance.randrange(500)} of our shop",
+                        "referrer": "https://www.google.com/search",
+                        "deviceType": "desktop",
                         "properties": {"position": chance.randrange(20), "label": "a label of some length"},
                     }
                 )

@@ -20,6 +20,7 @@ import msgspec
 
 from ingest.streams import values as v
 from ingest.streams.lines import check_limits
+from ingest.streams.plain import PlainEvents, Rules
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
 from ingest.streams.retention import classifier
 from ingest.streams.shape import Shape, camel, merge
@@ -98,6 +99,12 @@ TIME_PLACES = (CLIENT_TIME, SERVER_TIME, CREATED, OCCURRED)
 NOT_INHERITED = tuple(shape.index[n] for n in ("event_id", "event_name", "is_conversion", "revenue"))
 INHERITED = frozenset(shape.index[n] for n in COLUMNS) - {*NOT_INHERITED, OCCURRED}
 PROMOTED_KEYS = {key: shape.index[name] for name in PROMOTED for key in (name, camel(name))}
+RULES = Rules(
+    columns=COLUMNS,
+    column_of_key={key: "occurred_at" if name in TIMES else name for key, name in shape.columns_of_keys().items()},
+    special_names=frozenset(),
+    special_properties=frozenset((*PROMOTED_KEYS, "userId", "user_id")),
+)
 
 
 def envelope_decoder() -> msgspec.json.Decoder:
@@ -121,6 +128,7 @@ class Events:
         self.app = app
         self.retention_class = classifier()
         self.envelopes = envelope_decoder()
+        self.take_plain = PlainEvents(RULES, app, self.retention_class).take
 
     def decode(self, record: bytes) -> Decoded:
         """One event, or all events of one POST body; the elements of a body count from 1."""

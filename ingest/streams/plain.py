@@ -1,0 +1,324 @@
+"""The usual event, fast: a flat line whose keys are all known and each tell another column.
+
+For the keys a file uses msgspec makes a struct, a layout, that checks types and lengths while it decodes. What is
+left to do is done for a block of lines at a time. A line that is not plainly such an event is left to
+`Events.decode`; a line taken here gets the very row it would get there, its absent columns not written out.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec.structs import astuple
+
+from ingest.streams import values as v
+from ingest.streams.lines import MOST_KEYS, SUSPECT_ESCAPE, Block, check_limits
+from ingest.streams.record import PLACE_COLUMNS, SEPARATOR, Taken, content_digest, dashed, escaped
+from ingest.streams.shape import untyped
+from ingest.streams.values import Converter, exact
+
+NOTHING = frozenset((None, *v.ABSENT))
+# A line with fewer bytes than two for each key is within that limit.
+LONGEST_LINE = 2 * MOST_KEYS
+LONGEST_KEY = 64
+MOST_KNOWN_KEYS = 10_000
+MOST_LAYOUTS = 8
+# Lines looked at for a layout that fits them: so many at once, and so many more with every block.
+MOST_LESSONS, LESSONS_PER_BLOCK = 256, 4
+# A key with one of these words in it may say that its person is not to be tracked.
+ABOUT_CONSENT = re.compile(r"consent|dnt|track", re.IGNORECASE)
+
+MADE_COLUMNS = ("retention_class", "session_group", "content_hash")
+GROUPS = (("s:", "session_id"), ("a:", "anonymous_id"), ("u:", "user_id"))
+Identifier = Annotated[str, msgspec.Meta(max_length=v.IDENTIFIER_CHARACTERS)]
+# Columns of other kinds go through their converter.
+TYPES: Mapping[Converter, Any] = {v.identifier: Identifier | None, v.text: str | None}
+TIME = datetime | int | None
+EARLIEST, LATEST = str(v.FIRST_YEAR), str(v.LAST_YEAR)
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What makes an event plain. `columns` are those of the content with their converters, the event's id
+    first, `properties` left out. `column_of_key` tells which column a key means. Some names, and some keys of
+    `properties`, mean more than they say: their events are not plain."""
+
+    columns: Mapping[str, Converter]
+    column_of_key: Mapping[str, str]
+    special_names: frozenset[str]
+    special_properties: frozenset[str]
+
+
+class PlainEvents:
+    """Takes the plain events out of the lines of one file. `app` is the app of records that name none;
+    `classify` gives the retention class of (category, name)."""
+
+    def __init__(self, rules: Rules, app: str | None, classify: Callable[[str, str], str]) -> None:
+        self.rules = rules
+        self.app = app or ""
+        self.classify = classify
+        self.layouts: list[Layout] = []
+        self.lessons = MOST_LESSONS
+        self.known_keys: set[str] = set()
+
+    def take(self, head: str, block: Block) -> tuple[list[Taken], list[int]]:
+        """The plain events of a block as rows, and the places of its other lines, in order. `head` is how
+        every row begins."""
+        self.lessons = min(self.lessons + LESSONS_PER_BLOCK, MOST_LESSONS)
+        has_escapes = b"\\" in block.content
+        taken: list[Taken] = []
+        odd: list[int] = []
+        for layout, places, events in self.decoded(block.lines, odd):
+            lines = block.lines if len(places) == len(block.lines) else [block.lines[place] for place in places]
+            not_plain = odd_lines(lines, events, has_escapes)
+            rows = layout.rows(head, [block.number + place for place in places], events, not_plain, has_escapes)
+            taken.append(Taken(layout.written, rows))
+            odd += [places[index] for index in not_plain]
+        return taken, sorted(odd)
+
+    def decoded(self, lines: list[bytes], odd: list[int]) -> Iterator[tuple["Layout", Sequence[int], list[Any]]]:
+        """The lines by the layout they fit: their places and what they decode to. The places of lines that
+        fit none are added to `odd`."""
+        if self.layouts:
+            # A file mostly holds one layout: all lines at once.
+            layout = self.layouts[0]
+            try:
+                yield layout, range(len(lines)), list(map(layout.decode, lines))
+                return
+            except (ValueError, RecursionError):
+                pass
+        found: dict[Layout, tuple[list[int], list[Any]]] = {}
+        for place, line in enumerate(lines):
+            layout, event = self.fitting(line)
+            if layout is None:
+                odd.append(place)
+                continue
+            places, events = found.setdefault(layout, ([], []))
+            places.append(place)
+            events.append(event)
+        for layout, (places, events) in found.items():
+            yield layout, places, events
+
+    def fitting(self, line: bytes) -> tuple["Layout | None", Any]:
+        """The layout that fits a line, if any, and what the line decodes to. Next time it is tried first."""
+        for index, layout in enumerate(self.layouts):
+            try:
+                event = layout.decode(line)
+            except msgspec.ValidationError:
+                continue
+            except (ValueError, RecursionError):
+                return None, None
+            if index:
+                self.layouts.insert(0, self.layouts.pop(index))
+            return layout, event
+        return self.fitting(line) if self.learn(line) else (None, None)
+
+    def learn(self, line: bytes) -> bool:
+        """Makes or widens a layout for the keys of a line; False when there is nothing to learn from it."""
+        if not self.lessons or len(line) > LONGEST_LINE:
+            return False
+        self.lessons -= 1
+        try:
+            record = untyped.decode(line)
+        except (ValueError, RecursionError):
+            return False
+        told = self.columns_told(record) if type(record) is dict else {}
+        if "event_name" not in told or "occurred_at" not in told:
+            return False
+        for layout in self.layouts:
+            if all(layout.keys.get(column, key) == key for column, key in told.items()):
+                if told.keys() <= layout.keys.keys():
+                    return False
+                self.layouts.remove(layout)
+                self.layouts.insert(0, Layout(self, {**layout.keys, **told}))
+                return True
+        if len(self.layouts) == MOST_LAYOUTS:
+            return False
+        self.layouts.insert(0, Layout(self, told))
+        return True
+
+    def columns_told(self, keys: Iterable[str]) -> dict[str, str]:
+        """The key that tells each column; nothing when one key tells none, or one told already."""
+        told: dict[str, str] = {}
+        for key in keys:
+            column = self.rules.column_of_key.get(key)
+            if column is None or column in told:
+                return {}
+            told[column] = key
+        return told
+
+    def knows(self, keys: Iterable[str]) -> bool:
+        """Whether these keys of `properties` mean nothing but themselves."""
+        for key in keys:
+            if key in self.known_keys:
+                continue
+            if key in self.rules.special_properties or len(key) > LONGEST_KEY or not is_innocent(key):
+                return False
+            if len(self.known_keys) == MOST_KNOWN_KEYS:
+                return False
+            self.known_keys.add(key)
+        return True
+
+
+class Layout:
+    """The keys of a kind of line: for each column it may tell, the key that does."""
+
+    def __init__(self, plain: PlainEvents, keys: dict[str, str]) -> None:
+        self.keys = keys
+        self.plain = plain
+        columns = plain.rules.columns
+        told = [name for name in columns if name in keys]
+        types = {name: TYPES.get(columns[name], Any) for name in told} | {"occurred_at": TIME}
+        self.converted = [(name, columns[name]) for name in told if types[name] is Any]
+        fields = [*((name, types[name], None) for name in told), ("properties", dict[str, Any] | None, None)]
+        event = msgspec.defstruct("PlainEvent", fields, rename=keys, forbid_unknown_fields=True, gc=False)
+        self.decode = msgspec.json.Decoder(event, float_hook=exact).decode
+        self.lacks_id = "event_id" not in keys
+        lacks_app = bool(plain.app) and "app_id" not in keys
+        content = dict.fromkeys(told, "%s") | ({"app_id": plain.app.replace("%", "%%")} if lacks_app else {})
+        self.content = SEPARATOR.join((*(content.get(name, "") for name in columns), "%s"))
+        needed = ("event_id", "event_name", "occurred_at", *(["app_id"] if plain.app else []))
+        self.needed = [told.index(name) for name in needed if name in told]
+        self.name = told.index("event_name")
+        self.category = told.index("event_category") if "event_category" in told else None
+        written = [*(["event_id"] if self.lacks_id else []), *told]
+        self.groups = [(prefix, written.index(name)) for prefix, name in GROUPS if name in told]
+        self.written = (
+            *(*PLACE_COLUMNS, "element", *MADE_COLUMNS, *written, "properties"),
+            *(["app_id"] if lacks_app else []),
+        )
+        self.tail = "\t" + escaped(plain.app) if lacks_app else ""
+
+    def rows(self, head: str, numbers: list[int], events: list[Any], odd: set[int], has_escapes: bool) -> list[str]:
+        """The rows of decoded lines in COPY's text format; `numbers` are the lines'. Those at the indexes in
+        `odd` give none, nor do those that prove not to be plain: theirs are added."""
+        self.put_texts(events, odd)
+        rows = [astuple(event) for event in events]
+        rows = [row if NOTHING.isdisjoint(row) else told_only(row) for row in rows]
+        for place in self.needed:
+            odd.update(index for index, row in enumerate(rows) if not row[place])
+        classes = self.classes(rows, odd)
+        digests = [content_digest(self.content % row) for row in rows]
+        if self.lacks_id:
+            rows = [(dashed(digest), *row) for digest, row in zip(digests, rows, strict=True)]
+        if has_escapes:
+            rows = [tuple(map(escaped, row)) for row in rows]
+        groups, tail = self.session_groups(rows), self.tail
+        made = [
+            f"{head}{number}\t0\t{retention_class}\t{group}\t{digest}\t" + "\t".join(row) + tail
+            for number, retention_class, group, digest, row in zip(numbers, classes, groups, digests, rows, strict=True)
+        ]
+        if odd:
+            made = [row for index, row in enumerate(made) if index not in odd]
+        return made
+
+    def put_texts(self, events: list[Any], odd: set[int]) -> None:
+        """Puts text in place of every other value that is told; indexes of what is not plain go to `odd`."""
+        texts = time_texts([event.occurred_at for event in events])
+        encode = v.canonical_encoder.encode
+        plain = self.plain
+        for index, (event, text) in enumerate(zip(events, texts, strict=True)):
+            event.occurred_at = text
+            properties = event.properties
+            if properties:
+                event.properties = encode(properties).decode()
+                if not plain.known_keys.issuperset(properties) and not plain.knows(properties):
+                    odd.add(index)
+            else:
+                event.properties = "{}"
+        for name, convert in self.converted:
+            for index, event in enumerate(events):
+                try:
+                    setattr(event, name, convert(getattr(event, name), name))
+                except v.Refusal:
+                    setattr(event, name, "")
+                    odd.add(index)
+
+    def classes(self, rows: list[tuple[str, ...]], odd: set[int]) -> list[str]:
+        """Each row's retention class; the indexes of rows whose names mean more go to `odd`."""
+        classify = self.plain.classify
+        names = [row[self.name] for row in rows]
+        special = self.plain.rules.special_names
+        if not special.isdisjoint(names):
+            odd.update(index for index, name in enumerate(names) if name in special)
+        if self.category is None:
+            return [classify("", name) for name in names]
+        return [classify(row[self.category], name) for row, name in zip(rows, names, strict=True)]
+
+    def session_groups(self, rows: list[tuple[str, ...]]) -> list[str]:
+        """Each row's session group; a row begins with the event's id."""
+        if not self.groups:
+            return ["e:" + row[0] for row in rows]
+        (prefix, place), *further = self.groups
+        return [prefix + row[place] if row[place] else further_group(row, further) for row in rows]
+
+
+def further_group(row: tuple[str, ...], groups: list[tuple[str, int]]) -> str:
+    """The session group of a row by the first of `groups` it tells, else by the event's id."""
+    for prefix, place in groups:
+        if row[place]:
+            return prefix + row[place]
+    return "e:" + row[0]
+
+
+def odd_lines(lines: list[bytes], events: list[Any], has_escapes: bool) -> set[int]:
+    """The indexes of lines that need mending, are near a limit or may say something of consent deep inside;
+    `events` are what they decode to, `has_escapes` tells whether there may be any."""
+    odd: set[int] = set()
+    if has_escapes:
+        odd.update(index for index, line in enumerate(lines) if SUSPECT_ESCAPE.search(line))
+    if max(map(len, lines)) > LONGEST_LINE:
+        odd.update(index for index, line in enumerate(lines) if len(line) > LONGEST_LINE)
+    # One for each event, and one for the properties where there are some: no more, and nothing is nested.
+    joined = b"".join(lines)
+    brackets = joined.count(b"{") + joined.count(b"[")
+    if brackets > len(events) + sum([1 for event in events if event.properties is not None]):
+        odd.update(index for index, line in enumerate(lines) if not is_plain_nest(line, events[index]))
+    return odd
+
+
+def told_only(row: tuple[str | None, ...]) -> tuple[str, ...]:
+    """A row's texts; of those that mean nothing, none."""
+    return tuple(["" if value in NOTHING else value for value in row])
+
+
+def time_texts(times: list[datetime | int | None]) -> list[str]:
+    """What `values.timestamp` makes of each time; the empty string for one that is absent or refused."""
+    # Mostly all are in UTC, and are quickest encoded together: ["2026-03-02T12:05:00Z",...]
+    together = v.canonical_encoder.encode(times).decode()
+    texts = together[2:-3].split('Z","')
+    if together.endswith('Z"]') and len(texts) == len(times) and min(texts) >= EARLIEST and max(texts) < LATEST:
+        return [text + "+00:00" for text in texts]
+    return list(map(time_text, times))
+
+
+def time_text(time: datetime | int | None) -> str:
+    """What `values.timestamp` makes of a time; the empty string for one that is absent or refused."""
+    try:
+        if type(time) is datetime:
+            return v.iso(v.in_utc(time, "", "occurred_at"))
+        return v.timestamp(time, "occurred_at")
+    except v.Refusal:
+        return ""
+
+
+def is_innocent(key: str) -> bool:
+    """Whether a key surely says nothing about consent."""
+    return ABOUT_CONSENT.search(key) is None
+
+
+def is_plain_nest(line: bytes, event: Any) -> bool:
+    """Whether a line is within the limits and no key inside its properties says anything of consent."""
+    try:
+        check_limits(line)
+    except v.Refusal:
+        return False
+    return event.properties is None or all(map(is_innocent_value, event.properties.values()))
+
+
+def is_innocent_value(value: Any) -> bool:
+    """Whether no key inside a value says anything of consent."""
+    if type(value) is dict:
+        return all(is_innocent(key) and is_innocent_value(inner) for key, inner in value.items())
+    return type(value) is not list or all(map(is_innocent_value, value))
