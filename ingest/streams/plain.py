@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 
 from ingest.streams import values as v
 from ingest.streams.lines import MOST_KEYS, SUSPECT_ESCAPE, Block, check_limits
-from ingest.streams.record import PLACE_COLUMNS, SEPARATOR, Taken, content_digest, dashed, escaped
+from ingest.streams.record import PLACE_COLUMNS, SEPARATOR, Taken, content_digests, dashed, escaped
 from ingest.streams.shape import untyped
 from ingest.streams.values import Converter, exact
 
@@ -199,7 +199,7 @@ class Layout:
         for place in self.needed:
             odd.update(index for index, row in enumerate(rows) if not row[place])
         classes = self.classes(rows, odd)
-        digests = [content_digest(self.content % row) for row in rows]
+        digests = content_digests([self.content % row for row in rows])
         if self.lacks_id:
             rows = [(dashed(digest), *row) for digest, row in zip(digests, rows, strict=True)]
         if has_escapes:
@@ -221,7 +221,7 @@ class Layout:
         for index, (event, text) in enumerate(zip(events, texts, strict=True)):
             event.occurred_at = text
             properties = event.properties
-            if properties:
+            if properties and index not in odd:
                 event.properties = encode(properties).decode()
                 if not plain.known_keys.issuperset(properties) and not plain.knows(properties):
                     odd.add(index)

@@ -1,6 +1,6 @@
 """What a stream makes of one record, and the pieces all streams share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
@@ -59,16 +59,19 @@ class Stream(Protocol):
         ...
 
 
-def content_digest(content: str) -> str:
-    """32 hexadecimal digits that are a pure function of a row's content."""
-    digest = EMPTY_DIGEST.copy()
-    digest.update(content.encode())
-    return digest.hexdigest()
+def content_digests(contents: Iterable[str]) -> list[str]:
+    """For each row's content 32 hexadecimal digits that are a pure function of it."""
+    digests = []
+    for content in contents:
+        digest = EMPTY_DIGEST.copy()
+        digest.update(content.encode())
+        digests.append(digest.hexdigest())
+    return digests
 
 
 def content_hash(content: str) -> str:
-    """`content_digest` as a UUID."""
-    return dashed(content_digest(content))
+    """A UUID that is a pure function of a row's content."""
+    return dashed(*content_digests([content]))
 
 
 def dashed(digest: str) -> str:
