@@ -102,6 +102,7 @@ PROMOTED_KEYS = {key: shape.index[name] for name in PROMOTED for key in (name, c
 RULES = Rules(
     columns=COLUMNS,
     column_of_key={key: "occurred_at" if name in TIMES else name for key, name in shape.columns_of_keys().items()},
+    not_inherited=frozenset((*(NAMES[place] for place in NOT_INHERITED), "occurred_at", "properties")),
     special_names=frozenset(),
     special_properties=frozenset((*PROMOTED_KEYS, "userId", "user_id")),
 )

@@ -1,8 +1,8 @@
-"""The usual event, fast: a flat line whose keys are all known and each tell another column.
+"""The usual event, fast: its keys are all known and each tell another column; flat, or in a POST body.
 
 For the keys a file uses msgspec makes a struct, a layout, that checks types and lengths while it decodes. What is
 left to do is done for a block of lines at a time. A line that is not plainly such an event is left to
-`Events.decode`; a line taken here gets the very row it would get there, its absent columns not written out.
+`Events.decode`; a line taken here gets the very rows it would get there, their absent columns not written out.
 """
 
 import re
@@ -41,11 +41,13 @@ EARLIEST, LATEST = str(v.FIRST_YEAR), str(v.LAST_YEAR)
 
 class Rules(msgspec.Struct, frozen=True):
     """What makes an event plain. `columns` are those of the content with their converters, the event's id
-    first, `properties` left out. `column_of_key` tells which column a key means. Some names, and some keys of
-    `properties`, mean more than they say: their events are not plain."""
+    first, `properties` left out. `column_of_key` tells which column a key means. A POST body tells all but
+    `not_inherited` for its events too. Some names, and some keys of `properties`, mean more than they say:
+    their events are not plain."""
 
     columns: Mapping[str, Converter]
     column_of_key: Mapping[str, str]
+    not_inherited: frozenset[str]
     special_names: frozenset[str]
     special_properties: frozenset[str]
 
@@ -58,7 +60,7 @@ class PlainEvents:
         self.rules = rules
         self.app = app or ""
         self.classify = classify
-        self.layouts: list[Layout] = []
+        self.layouts: list[Layout | BodyLayout] = []
         self.lessons = MOST_LESSONS
         self.known_keys: set[str] = set()
 
@@ -69,15 +71,17 @@ class PlainEvents:
         has_escapes = b"\\" in block.content
         taken: list[Taken] = []
         odd: list[int] = []
-        for layout, places, events in self.decoded(block.lines, odd):
+        for layout, places, decoded in self.decoded(block.lines, odd):
             some = block if len(places) == len(block.lines) else part_of(block, places)
-            not_plain = odd_lines(some, events, has_escapes)
-            rows = layout.rows(head, [block.number + place for place in places], events, not_plain, has_escapes)
+            not_plain = odd_lines(some, layout, decoded, has_escapes)
+            rows = layout.rows(head, [block.number + place for place in places], decoded, not_plain, has_escapes)
             taken.append(Taken(layout.written, rows))
             odd += [places[index] for index in not_plain]
         return taken, sorted(odd)
 
-    def decoded(self, lines: list[bytes], odd: list[int]) -> Iterator[tuple["Layout", Sequence[int], list[Any]]]:
+    def decoded(
+        self, lines: list[bytes], odd: list[int]
+    ) -> Iterator[tuple["Layout | BodyLayout", Sequence[int], list[Any]]]:
         """The lines by the layout they fit: their places and what they decode to. The places of lines that
         fit none are added to `odd`."""
         if self.layouts:
@@ -88,30 +92,30 @@ class PlainEvents:
                 return
             except (ValueError, RecursionError):
                 pass
-        found: dict[Layout, tuple[list[int], list[Any]]] = {}
+        found: dict[Layout | BodyLayout, tuple[list[int], list[Any]]] = {}
         for place, line in enumerate(lines):
-            layout, event = self.fitting(line)
+            layout, record = self.fitting(line)
             if layout is None:
                 odd.append(place)
                 continue
-            places, events = found.setdefault(layout, ([], []))
+            places, records = found.setdefault(layout, ([], []))
             places.append(place)
-            events.append(event)
-        for layout, (places, events) in found.items():
-            yield layout, places, events
+            records.append(record)
+        for layout, (places, records) in found.items():
+            yield layout, places, records
 
-    def fitting(self, line: bytes) -> tuple["Layout | None", Any]:
+    def fitting(self, line: bytes) -> tuple["Layout | BodyLayout | None", Any]:
         """The layout that fits a line, if any, and what the line decodes to. Next time it is tried first."""
         for index, layout in enumerate(self.layouts):
             try:
-                event = layout.decode(line)
+                record = layout.decode(line)
             except msgspec.ValidationError:
                 continue
             except (ValueError, RecursionError):
                 return None, None
             if index:
                 self.layouts.insert(0, self.layouts.pop(index))
-            return layout, event
+            return layout, record
         return self.fitting(line) if self.learn(line) else (None, None)
 
     def learn(self, line: bytes) -> bool:
@@ -123,28 +127,51 @@ class PlainEvents:
             record = untyped.decode(line)
         except (ValueError, RecursionError):
             return False
-        told = self.columns_told(record) if type(record) is dict else {}
-        if "event_name" not in told or "occurred_at" not in told:
+        above, keys = self.keys_of(record)
+        if not keys or "event_name" not in keys or "occurred_at" not in keys:
             return False
         for layout in self.layouts:
-            if all(layout.keys.get(column, key) == key for column, key in told.items()):
-                if told.keys() <= layout.keys.keys():
-                    return False
-                self.layouts.remove(layout)
-                self.layouts.insert(0, Layout(self, {**layout.keys, **told}))
-                return True
+            if (above is None) != (layout.above is None):
+                continue
+            all_above, all_keys = joined(layout.above, above), joined(layout.keys, keys)
+            if all_keys is None or (above is not None and joined(all_above, all_keys) is None):
+                continue
+            if all_keys == layout.keys and all_above == layout.above:
+                return False
+            self.layouts.remove(layout)
+            self.layouts.insert(0, self.layout(all_above, all_keys))
+            return True
         if len(self.layouts) == MOST_LAYOUTS:
             return False
-        self.layouts.insert(0, Layout(self, told))
+        self.layouts.insert(0, self.layout(above, keys))
         return True
 
-    def columns_told(self, keys: Iterable[str]) -> dict[str, str]:
-        """The key that tells each column; nothing when one key tells none, or one told already."""
+    def layout(self, above: dict[str, str] | None, keys: dict[str, str]) -> "Layout | BodyLayout":
+        """The layout of flat events, or with keys `above` them of POST bodies."""
+        return Layout(self, keys) if above is None else BodyLayout(self, above, keys)
+
+    def keys_of(self, record: Any) -> tuple[dict[str, str] | None, dict[str, str] | None]:
+        """The key that tells each column: in a POST body, or None, and in the event or events. No keys of
+        events when a record cannot be plain."""
+        if type(record) is not dict:
+            return None, None
+        if type(record.get("events")) is not list:
+            return None, self.columns_told(record)
+        above = self.columns_told(record.keys() - {"events"})
+        keys: dict[str, str] | None = {}
+        for event in record["events"]:
+            keys = joined(keys, self.columns_told(event) if type(event) is dict else None)
+        if above is None or above.keys() & self.rules.not_inherited or joined(above, keys) is None:
+            return None, None
+        return above, keys
+
+    def columns_told(self, keys: Iterable[str]) -> dict[str, str] | None:
+        """The key that tells each column; None when one key tells none, or one told already."""
         told: dict[str, str] = {}
         for key in keys:
             column = self.rules.column_of_key.get(key)
             if column is None or column in told:
-                return {}
+                return None
             told[column] = key
         return told
 
@@ -161,8 +188,17 @@ class PlainEvents:
         return True
 
 
+def joined(some: dict[str, str] | None, more: dict[str, str] | None) -> dict[str, str] | None:
+    """The keys of both by column; None when they tell a column by different keys, or there are none."""
+    if some is None or more is None or any(some.get(column, key) != key for column, key in more.items()):
+        return None
+    return {**some, **more}
+
+
 class Layout:
-    """The keys of a kind of line: for each column it may tell, the key that does."""
+    """The keys of a kind of event: for each column it may tell, the key that does."""
+
+    above = None
 
     def __init__(self, plain: PlainEvents, keys: dict[str, str]) -> None:
         self.keys = keys
@@ -171,9 +207,9 @@ class Layout:
         told = [name for name in columns if name in keys]
         types = {name: TYPES.get(columns[name], Any) for name in told} | {"occurred_at": TIME}
         self.converted = [(name, columns[name]) for name in told if types[name] is Any]
-        fields = [*((name, types[name], None) for name in told), ("properties", dict[str, Any] | None, None)]
-        event = msgspec.defstruct("PlainEvent", fields, rename=keys, forbid_unknown_fields=True, gc=False)
-        self.decode = msgspec.json.Decoder(event, float_hook=exact).decode
+        self.fields = [*((name, types[name], None) for name in told), ("properties", dict[str, Any] | None, None)]
+        self.event = msgspec.defstruct("PlainEvent", self.fields, rename=keys, forbid_unknown_fields=True, gc=False)
+        self.decode = msgspec.json.Decoder(self.event, float_hook=exact).decode
         self.lacks_id = "event_id" not in keys
         lacks_app = bool(plain.app) and "app_id" not in keys
         content = dict.fromkeys(told, "%s") | ({"app_id": plain.app.replace("%", "%%")} if lacks_app else {})
@@ -193,6 +229,21 @@ class Layout:
     def rows(self, head: str, numbers: list[int], events: list[Any], odd: set[int], has_escapes: bool) -> list[str]:
         """The rows of decoded lines in COPY's text format; `numbers` are the lines'. Those at the indexes in
         `odd` give none, nor do those that prove not to be plain: theirs are added."""
+        rows = self.rows_of_all(head, numbers, [0] * len(events), events, odd, has_escapes)
+        return [row for index, row in enumerate(rows) if index not in odd] if odd else rows
+
+    def brackets(self, events: list[Any]) -> int:
+        """How many brackets open in these events, if nothing in their properties is nested."""
+        return len(events) + sum([1 for event in events if event.properties is not None])
+
+    def events_in(self, event: Any) -> list[Any]:
+        """The events of a decoded line."""
+        return [event]
+
+    def rows_of_all(
+        self, head: str, numbers: list[int], elements: list[int], events: list[Any], odd: set[int], has_escapes: bool
+    ) -> list[str]:
+        """One row for each event, whatever stands there for one in `odd`."""
         self.put_texts(events, odd)
         rows = [astuple(event) for event in events]
         rows = [row if NOTHING.isdisjoint(row) else told_only(row) for row in rows]
@@ -206,13 +257,12 @@ class Layout:
         if has_escapes:
             rows = [tuple(map(escaped, row)) for row in rows]
         groups, tail = self.session_groups(rows), self.tail
-        made = [
-            f"{head}{number}\t0\t{retention_class}\t{group}\t{digest}\t" + "\t".join(row) + tail
-            for number, retention_class, group, digest, row in zip(numbers, classes, groups, digests, rows, strict=True)
+        return [
+            f"{head}{number}\t{element}\t{retention_class}\t{group}\t{digest}\t" + "\t".join(row) + tail
+            for number, element, retention_class, group, digest, row in zip(
+                numbers, elements, classes, groups, digests, rows, strict=True
+            )
         ]
-        if odd:
-            made = [row for index, row in enumerate(made) if index not in odd]
-        return made
 
     def put_texts(self, events: list[Any], odd: set[int]) -> None:
         """Puts text in place of every other value that is told; indexes of what is not plain go to `odd`."""
@@ -255,6 +305,68 @@ class Layout:
         return [prefix + row[place] if row[place] else further_group(row, further) for row in rows]
 
 
+class BodyLayout:
+    """The keys of a kind of POST body: `above` those the body has, for all its events, and `keys` theirs."""
+
+    def __init__(self, plain: PlainEvents, above: dict[str, str], keys: dict[str, str]) -> None:
+        self.above = above
+        self.keys = keys
+        self.each = Layout(plain, {**above, **keys})
+        self.written = self.each.written
+        self.converted = frozenset(name for name, _ in self.each.converted)
+        fields = [field for field in self.each.fields if field[0] in above]
+        body = msgspec.defstruct(
+            "PlainBody",
+            [("events", list[self.each.event]), *fields],
+            rename=above,
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        self.decode = msgspec.json.Decoder(body, float_hook=exact).decode
+
+    def rows(self, head: str, numbers: list[int], bodies: list[Any], odd: set[int], has_escapes: bool) -> list[str]:
+        """Like `Layout.rows`, of the events in decoded bodies: of all in a body, or of none."""
+        owners: list[int] = []
+        events: list[Any] = []
+        elements: list[int] = []
+        for index, body in enumerate(bodies):
+            if not body.events or not self.hand_down(body):
+                odd.add(index)
+                continue
+            owners += [index] * len(body.events)
+            events += body.events
+            elements += range(1, len(body.events) + 1)
+        if not events:
+            return []
+        odd_events = {place for place, owner in enumerate(owners) if owner in odd}
+        own_numbers = [numbers[owner] for owner in owners]
+        rows = self.each.rows_of_all(head, own_numbers, elements, events, odd_events, has_escapes)
+        odd.update(owners[place] for place in odd_events)
+        return [row for row, owner in zip(rows, owners, strict=True) if owner not in odd]
+
+    def hand_down(self, body: Any) -> bool:
+        """Gives the events what they lack and the body tells; False when that is not plain to do."""
+        for name in self.above:
+            told = getattr(body, name)
+            if v.is_absent(told):
+                continue
+            for event in body.events:
+                if v.is_absent(getattr(event, name)):
+                    setattr(event, name, told)
+                elif name in self.converted:
+                    # It may yet turn out to mean nothing.
+                    return False
+        return True
+
+    def brackets(self, bodies: list[Any]) -> int:
+        """Like `Layout.brackets`."""
+        return 2 * len(bodies) + sum([self.each.brackets(body.events) for body in bodies])
+
+    def events_in(self, body: Any) -> list[Any]:
+        """The events of a decoded line."""
+        return body.events
+
+
 def further_group(row: tuple[str, ...], groups: list[tuple[str, int]]) -> str:
     """The session group of a row by the first of `groups` it tells, else by the event's id."""
     for prefix, place in groups:
@@ -269,19 +381,21 @@ def part_of(block: Block, places: Sequence[int]) -> Block:
     return Block(block.number, b"\n".join(lines), lines)
 
 
-def odd_lines(block: Block, events: list[Any], has_escapes: bool) -> set[int]:
+def odd_lines(block: Block, layout: Layout | BodyLayout, decoded: list[Any], has_escapes: bool) -> set[int]:
     """The indexes of lines that need mending, are near a limit or may say something of consent deep inside;
-    `events` are what they decode to, `has_escapes` tells whether there may be any."""
+    `decoded` is what `layout` makes of them, `has_escapes` tells whether there may be any."""
     odd: set[int] = set()
     lines = block.lines
     if has_escapes:
         odd.update(index for index, line in enumerate(lines) if SUSPECT_ESCAPE.search(line))
     if max(map(len, lines)) > LONGEST_LINE:
         odd.update(index for index, line in enumerate(lines) if len(line) > LONGEST_LINE)
-    # One for each event, and one for the properties where there are some: no more, and nothing is nested.
     brackets = occurrences(block.content, b"{") + occurrences(block.content, b"[")
-    if brackets > len(events) + sum([1 for event in events if event.properties is not None]):
-        odd.update(index for index, line in enumerate(lines) if not is_plain_nest(line, events[index]))
+    if brackets > layout.brackets(decoded):
+        # Something is nested, or a text has brackets in it.
+        odd.update(
+            index for index, line in enumerate(lines) if not is_plain_nest(line, layout.events_in(decoded[index]))
+        )
     return odd
 
 
@@ -320,13 +434,13 @@ def is_innocent(key: str) -> bool:
     return ABOUT_CONSENT.search(key) is None
 
 
-def is_plain_nest(line: bytes, event: Any) -> bool:
-    """Whether a line is within the limits and no key inside its properties says anything of consent."""
+def is_plain_nest(line: bytes, events: list[Any]) -> bool:
+    """Whether a line is within the limits and no key inside its events' properties says anything of consent."""
     try:
         check_limits(line)
     except v.Refusal:
         return False
-    return event.properties is None or all(map(is_innocent_value, event.properties.values()))
+    return all(all(map(is_innocent_value, event.properties.values())) for event in events if event.properties)
 
 
 def is_innocent_value(value: Any) -> bool:

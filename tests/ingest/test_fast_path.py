@@ -37,7 +37,7 @@ def unescaped(text):
 
 
 def taken_rows(events, lines):
-    """By line number, the columns of the lines that are taken as plain."""
+    """By line number and element, the columns of the lines that are taken as plain."""
     taken, left = events.take_plain(HEAD, block_of(lines))
     rows = {}
     for columns, texts in taken:
@@ -45,30 +45,35 @@ def taken_rows(events, lines):
             values = [unescaped(value) for value in text.split("\t")]
             row = {name: value for name, value in zip(columns, values, strict=True) if value}
             assert f"{row.pop('load_id')}\t{row.pop('received_at')}\t" == HEAD
-            assert row.pop("element") == "0"
-            rows[int(row.pop("line_number"))] = row
+            of_line = rows.setdefault(int(row.pop("line_number")), {})
+            element = int(row.pop("element"))
+            assert element not in of_line
+            of_line[element] = row
     assert sorted([*rows, *(place + 1 for place in left)]) == list(range(1, len(lines) + 1))
     return rows
 
 
-def general_row(events, line):
-    """The columns of the one row the general way makes of a line; None when it makes none."""
+def general_rows(events, line):
+    """By element, the columns of the rows the general way makes of a line; None when it refuses anything."""
     decoded = events.decode(mend(line.strip(sources.BLANKS)))
-    if decoded.refused or decoded.records != 1:
+    if decoded.refused:
         return None
-    ((element, text),) = decoded.rows
-    assert element == 0
-    return {name: value for name, value in zip(events.columns, text.split(SEPARATOR), strict=True) if value}
+    assert decoded.records == len(decoded.rows)
+    return {
+        element: {name: value for name, value in zip(events.columns, text.split(SEPARATOR), strict=True) if value}
+        for element, text in decoded.rows
+    }
 
 
 def assert_equal_rows(lines, app=None):
     events = Events(app)
     rows = taken_rows(events, lines)
-    for number, row in rows.items():
-        expected = general_row(events, lines[number - 1])
+    for number, of_line in rows.items():
+        expected = general_rows(events, lines[number - 1])
         assert expected is not None, lines[number - 1]
-        expected["content_hash"] = expected["content_hash"].replace("-", "")
-        assert row == expected
+        for row in expected.values():
+            row["content_hash"] = row["content_hash"].replace("-", "")
+        assert of_line == expected
         assert mend(lines[number - 1]) is lines[number - 1]
     return rows
 
@@ -107,7 +112,7 @@ def test_a_plain_row_holds_what_the_record_says():
     lines = as_lines(
         PLAIN_RECORDS[0] | {"pageTitle": 'tab\there \\ "quoted"\nline', "properties": {"b": 1, "a": "é\t"}}
     )
-    row = taken_rows(Events("other"), lines)[1]
+    row = taken_rows(Events("other"), lines)[1][0]
     digest = row.pop("content_hash")
     assert len(digest) == 32
     assert row == {
@@ -146,10 +151,48 @@ def test_what_is_not_plain_is_left(more):
     assert list(assert_equal_rows(lines)) == [1, 3]
 
 
+BODY = {
+    "chatbotId": "b", "sessionId": "s", "anonymous_id": "a", "user_agent": "Mozilla/5.0", "ip_address": "203.0.113.7",
+    "screen_width": 1920, "utm_source": None, "events": [
+        {"event_name": "widget_loaded", "event_category": "system", "properties": {}, "client_timestamp": AT},
+        {"event_name": "message_sent", "properties": {"length": 150}, "client_timestamp": AT, "page_url": "/p"},
+    ],
+}  # fmt: skip
+
+
+def test_post_bodies_are_taken_whole_or_left():
+    first, second = BODY["events"]
+    bodies = [
+        BODY,
+        BODY | {"events": [first, second | {"session_id": None, "screen_width": 800}]},
+        BODY | {"events": [first, second | {"properties": {"plan": "pro"}}]},
+        BODY | {"events": [first, second | {"event_name": "x" * 256}]},
+        BODY | {"events": []},
+        BODY | {"events": [second] * 3, "user_agent": "", "landing_page": "/from"},
+        BODY | {"timestamp": AT},
+        BODY | {"properties": {"a": 1}},
+        {"event": "flat", "timestamp": AT, "properties": {"events": "text"}},
+        BODY | {"ip_address": "nowhere"},
+        BODY | {"events": [second | {"anonymous_id": "own", "userId": "null"}], "userId": "u"},
+    ]
+    rows = assert_equal_rows(as_lines(*bodies), app="other")
+    assert {number: list(of_line) for number, of_line in rows.items()} == {
+        1: [1, 2], 6: [1, 2, 3], 9: [0], 11: [1],
+    }  # fmt: skip
+    assert rows[1][2] == {
+        "retention_class": "analytics", "session_group": "s:s", "content_hash": rows[1][2]["content_hash"],
+        "event_id": rows[1][2]["event_id"], "event_name": "message_sent", "app_id": "b", "session_id": "s",
+        "anonymous_id": "a", "occurred_at": "2026-03-02T12:10:00+00:00", "page_url": "/p",
+        "user_agent": "Mozilla/5.0", "ip_address": "203.0.113.7", "screen_width": "1920",
+        "properties": '{"length":150}',
+    }  # fmt: skip
+    assert (rows[11][1]["anonymous_id"], rows[11][1]["user_id"]) == ("own", "u")
+
+
 def test_an_app_of_the_call_fills_in_where_the_record_names_none():
     lines = as_lines({"event": "e", "timestamp": AT}, {"event": "e", "timestamp": AT, "appId": "own"})
     rows = assert_equal_rows(lines, app="50%\tof\\")
-    assert [row["app_id"] for row in rows.values()] == ["50%\tof\\", "own"]
+    assert [row[0]["app_id"] for row in rows.values()] == ["50%\tof\\", "own"]
 
 
 def test_a_record_deep_only_in_a_key_told_twice_is_left():
@@ -232,10 +275,23 @@ def records(draw):
 
 
 @st.composite
+def bodies(draw):
+    """A POST body of such events, that mostly tells nothing odd itself."""
+    column_of = Events().take_plain.__self__.rules.column_of_key
+    keys = draw(st.lists(st.sampled_from(KEYS), max_size=6, unique=True))
+    body = {key: draw(VALUES.get(column_of[key], st.one_of(texts, scalars))) for key in keys}
+    if draw(st.integers(0, 3)):
+        not_inherited = Events().take_plain.__self__.rules.not_inherited
+        body = {key: value for key, value in body.items() if column_of[key] not in not_inherited}
+    events = draw(st.lists(records(), max_size=3))
+    return {"events": draw(st.sampled_from([[*events, *events], events, [*events, 1]])), **body}
+
+
+@st.composite
 def blocks_of_lines(draw):
     """Lines as a file may hold them: records in several spellings, repeated with other values, and broken ones."""
     lines = []
-    for record in draw(st.lists(records(), min_size=1, max_size=4)):
+    for record in draw(st.lists(st.one_of(records(), bodies()), min_size=1, max_size=4)):
         ascii_only, spaced = draw(st.booleans()), draw(st.booleans())
         text = json.dumps(record, ensure_ascii=ascii_only, separators=None if spaced else (",", ":"))
         line = text.encode("utf-8", "surrogatepass").replace(b"\n", b"")
@@ -290,8 +346,7 @@ class GeneralEvents(Events):
 
 
 def test_both_ways_leave_the_same_rows_and_rejects(fresh_database, tmp_path, monkeypatch):
-    body = {"chatbotId": "b", "sessionId": "s", "events": PLAIN_RECORDS[1:2]}
-    odd = [{"event": "no time"}, {"event": "x", "timestamp": AT, "properties": {"plan": "pro"}}, body]
+    odd = [{"event": "no time"}, {"event": "x", "timestamp": AT, "properties": {"plan": "pro"}}, BODY]
     text = {"event": "t", "timestamp": AT, "pageTitle": 'tab\t \\N \\. "q" \\\\ é 😀\r\n', "properties": {"\t": "\\n"}}
     mended = {"event": "a\0b", "timestamp": AT}
     lines = as_lines(*PLAIN_RECORDS, text, *odd, mended, *PLAIN_RECORDS, text)
@@ -317,8 +372,8 @@ def test_both_ways_leave_the_same_rows_and_rejects(fresh_database, tmp_path, mon
             ).fetchall()
             found.append((result.records, result.loaded, result.rejected, result.mended, rows, rejects))
         assert found[0] == found[1]
-        # 18 lines, one of them without a time, 21 times over; and one line that is no JSON.
-        assert found[0][:4] == (18 * 21 + 1, 17 * 21, 22, 21)
+        # 18 lines with 19 events, one of them without a time, 21 times over; and one line that is no JSON.
+        assert found[0][:4] == (19 * 21 + 1, 18 * 21, 22, 21)
 
 
 def test_a_load_in_the_middle_of_its_file_holds_no_other_load_up(database, tmp_path):
