@@ -73,6 +73,9 @@ def assert_equal_rows(lines, app=None):
         assert expected is not None, lines[number - 1]
         for row in expected.values():
             row["content_hash"] = row["content_hash"].replace("-", "")
+            # The quick way leaves this one to the column's default.
+            if row.get("withheld") == "f":
+                del row["withheld"]
         assert of_line == expected
         assert mend(lines[number - 1]) is lines[number - 1]
     return rows
@@ -231,6 +234,7 @@ def test_layouts_and_known_keys_are_bounded(monkeypatch):
 texts = st.one_of(
     st.sampled_from(["", "null", "undefined", "NaN", "Null", "a", "s_1", "audit_x", "security", "x" * 255, "😀" * 255]),
     st.sampled_from(["x" * 256, 'say "hi"', "back\\slash\\n", "tab\tand\r\nline", "\0", "\ud800", "%s", "\x7f", " "]),
+    st.sampled_from(["sent", "session_upsert", "session_increment", "web_vitals", "false", "true"]),
     st.text(max_size=12),
 )
 numbers = st.one_of(
@@ -248,7 +252,9 @@ times = st.one_of(
     st.none(),
 )
 property_keys = st.one_of(
-    st.sampled_from(["label", "position", "user_id", "userId", "timestamp", "consent", "dnt", "a.b", "events", "é"]),
+    st.sampled_from(
+        ["label", "position", "user_id", "userId", "timestamp", "consent", "DNT", "do not track", "events", "é"]
+    ),
     st.sampled_from(sorted(PROMOTED_KEYS)),
     texts,
 )
