@@ -86,6 +86,8 @@ PROMOTED = (
     "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "page_url", "referrer", "landing_page",
 )  # fmt: skip
 MOST_SKEW = timedelta(hours=24)
+# What the events of one POST body may together repeat of the body, in bytes: they are in memory at once.
+MOST_REPEATED = 32 * 1024 * 1024
 
 shape = Shape("Event", (*COLUMNS, "properties"), ALIASES, TIMES)
 NAMES, CONVERT = tuple(COLUMNS), tuple(COLUMNS.values())
@@ -146,6 +148,8 @@ class Events:
         try:
             check_limits(record)
             envelope = self.envelopes.decode(record)
+            if len(record) * len(envelope.events) > MOST_REPEATED:
+                return self.decode_odd_envelope(record)
             above = list(msgspec.structs.astuple(envelope)[1:])
             unknown: dict[str, Any] = {}
             shape.collapse(above, unknown)
@@ -173,6 +177,9 @@ class Events:
         elements = msgspec.json.decode(raw_events, type=list[msgspec.Raw])
         if not elements:
             raise Refusal("holds no events", "events")
+        repeated = (len(record) - len(bytes(raw_events))) * len(elements)
+        if repeated > MOST_REPEATED:
+            raise Refusal(f"repeat {repeated} bytes of the body, more than {MOST_REPEATED}: send fewer", "events")
         rows = []
         refusals: list[Refused] = []
         above, unknown = decode_values(shape, msgspec.json.encode(told))

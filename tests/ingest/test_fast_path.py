@@ -455,3 +455,22 @@ def test_memory_does_not_grow_with_the_number_of_long_lines(database, tmp_path):
         tracemalloc.stop()
     # Sixteen lines are 64 MiB; of one line there are its bytes, its text, its row and its COPY text, some twice.
     assert peak < 45 * 1024 * 1024
+
+
+def test_a_body_may_not_grow_out_of_memory_through_its_events():
+    events = Events()
+
+    def decoded(count):
+        body = {"chatbotId": "b", "pageTitle": "x" * 1024 * 1024, "events": BODY["events"][1:] * count}
+        return events.decode(json.dumps(body).encode())
+
+    assert (decoded(30).records, len(decoded(30).rows)) == (30, 30)
+    tracemalloc.start()
+    try:
+        refused = decoded(5000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The body is 1.6 MiB; with its events it would be 5 GiB.
+    assert peak < 20 * 1024 * 1024
+    assert (refused.records, refused.rows, [refusal.field for refusal in refused.refused]) == (1, [], ["events"])
