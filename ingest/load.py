@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,17 +18,26 @@ import psycopg
 from psycopg import errors, sql
 
 from ingest.errors import TidemarkError
-from ingest.sources import BrokenFileError, Found, checksum, find_files, records, stream_of, unknown_stream
+from ingest.sources import (
+    BrokenFileError,
+    Found,
+    Record,
+    checksum,
+    find_files,
+    pieces,
+    records_of,
+    stream_of,
+    unknown_stream,
+)
 from ingest.streams.consent import without_person
-from ingest.streams.lines import LARGEST_RECORD, mend
-from ingest.streams.record import SEPARATOR, Refused, Stream
+from ingest.streams.lines import LARGEST_RECORD, Block, mend
+from ingest.streams.record import PLACE_COLUMNS, SEPARATOR, Refused, Row, Stream, Taken, escaped
 from ingest.streams.registry import DECODERS, NAMES
 
 LOADED, ALREADY_LOADED, LEFT_ALONE, FAILED = "loaded", "already loaded", "left alone", "failed"
-# Rows sent to the server at a time.
-BATCH_ROWS = 200
+# Characters of rows that wait for others of the same columns, sent to the server together.
+BATCH = 128 * 1024
 REJECTS_IN_MEMORY = 4 * 1024 * 1024
-COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 BEGIN_LOAD = """
     insert into raw.loads (stream, file, checksum, copy_number, bytes, app, loaded_by)
@@ -201,13 +211,58 @@ def shown_path(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "replace").replace("\n", "\\n").replace("\r", "\\r")
 
 
-def as_copy(rows: list[str]) -> str:
-    """Rows of columns joined by `SEPARATOR` as COPY's text format."""
-    joined = "\n".join(rows)
-    plain = joined.count("\n") < len(rows) and not ("\\" in joined or "\t" in joined or "\r" in joined)
-    if not plain:
-        joined = "\n".join([row.translate(COPY_ESCAPES) for row in rows])
-    return joined.replace(SEPARATOR, "\t") + "\n" if rows else ""
+def as_copy(row: str) -> str:
+    """Columns joined by `SEPARATOR` as one row in COPY's text format."""
+    if "\\" in row or "\t" in row or "\n" in row or "\r" in row:
+        row = escaped(row)
+    return row.replace(SEPARATOR, "\t")
+
+
+class Rows:
+    """Rows on their way into one table, by the columns they hold: a context in which one COPY runs at a time,
+    and rows of other columns wait until they are worth another."""
+
+    def __init__(self, cursor: psycopg.Cursor, table: str) -> None:
+        self.cursor = cursor
+        self.table = table
+        self.waiting: dict[tuple[str, ...], list[str]] = {}
+        self.sizes: dict[tuple[str, ...], int] = {}
+        self.running = ExitStack()
+        self.copy: psycopg.Copy | None = None
+        self.columns: tuple[str, ...] = ()
+
+    def __enter__(self) -> "Rows":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if kind is not None:
+            self.running.__exit__(kind, error, trace)
+            return
+        with self.running:
+            for columns in list(self.waiting):
+                self.send(columns)
+
+    def add(self, taken: Taken) -> None:
+        """Takes rows; sends them when there are enough."""
+        columns = taken.columns
+        self.waiting.setdefault(columns, []).extend(taken.rows)
+        self.sizes[columns] = self.sizes.get(columns, 0) + sum(map(len, taken.rows))
+        if self.sizes[columns] >= BATCH:
+            self.send(columns)
+
+    def send(self, columns: tuple[str, ...]) -> None:
+        """Sends all waiting rows of these columns."""
+        rows = self.waiting.pop(columns)
+        del self.sizes[columns]
+        if columns != self.columns:
+            self.running.close()
+            statement = sql.SQL("copy {} ({}) from stdin with (format text, null '')").format(
+                sql.Identifier("raw", self.table), sql.SQL(", ").join(map(sql.Identifier, columns))
+            )
+            self.copy = self.running.enter_context(self.cursor.copy(statement))
+            self.columns = columns
+        if rows:
+            self.copy.write("\n".join(rows) + "\n")
 
 
 @dataclass
@@ -240,61 +295,61 @@ class LoadResult:
         progress: Callable[[int], None] | None,
     ) -> None:
         """Streams a file's rows into raw, then its rejects, counting both."""
-        columns = ["load_id", "received_at", "line_number", *(["element"] if decoder.has_element else [])]
-        statement = sql.SQL("copy {} ({}) from stdin with (format text, null '')").format(
-            sql.Identifier("raw", decoder.name),
-            sql.SQL(", ").join(map(sql.Identifier, (*columns, *decoder.columns))),
-        )
         # One COPY at a time: rejects wait in a file that is only on disk when they are many.
         with tempfile.SpooledTemporaryFile(REJECTS_IN_MEMORY) as rejects:
-            with cursor.copy(statement) as copy:
-                self.copy_rows(copy, decoder, path, progress, rejects)
+            with Rows(cursor, decoder.name) as rows:
+                for piece in pieces(path, self.checksum, progress):
+                    self.copy_piece(rows, decoder, piece, rejects)
             if self.rejected:
                 rejects.seek(0)
                 with cursor.copy(COPY_REJECTS) as copy:
                     while chunk := rejects.read(1024 * 1024):
                         copy.write(chunk)
 
-    def copy_rows(
-        self,
-        copy: psycopg.Copy,
-        decoder: Stream,
-        path: Path,
-        progress: Callable[[int], None] | None,
-        rejects: BinaryIO,
-    ) -> None:
-        """The rows of a file to the server, its rejects to `rejects`."""
-        head = f"{self.load_id}{SEPARATOR}{self.received_at}{SEPARATOR}"
-        has_element = decoder.has_element
-        decode = decoder.decode
-        waiting: list[str] = []
-        for record in records(path, self.checksum, progress):
-            if record.overlong:
-                self.records += 1
-                reason = (
-                    f"is {record.overlong} bytes long, more than {LARGEST_RECORD};"
-                    f" the first {len(record.content)} are kept"
-                )
-                self.reject(rejects, record.number, Refused(0, reason, None, record.content))
-                continue
-            content = mend(record.content)
-            decoded = decode(content)
-            self.records += decoded.records
-            if decoded.rows:
-                self.loaded += len(decoded.rows)
-                if content is not record.content:
-                    self.mended += 1
-                for element, columns in decoded.rows:
-                    place = f"{record.number}{SEPARATOR}{element}" if has_element else str(record.number)
-                    waiting.append(f"{head}{place}{SEPARATOR}{columns}")
-                if len(waiting) >= BATCH_ROWS:
-                    copy.write(as_copy(waiting))
-                    waiting.clear()
-            for refusal in decoded.refused:
-                # What is kept is what was sent, not what mending made of it.
-                original = record.content if refusal.record is content else refusal.record
-                self.reject(rejects, record.number, refusal._replace(record=original))
-        copy.write(as_copy(waiting))
+    def copy_piece(self, rows: Rows, decoder: Stream, piece: Block | Record, rejects: BinaryIO) -> None:
+        """The rows of a part of a file to `rows`, its rejects to `rejects`."""
+        if isinstance(piece, Record):
+            self.copy_record(rows, decoder, piece, rejects)
+            return
+        places = None
+        if take_plain := getattr(decoder, "take_plain", None):
+            taken, places = take_plain(f"{self.load_id}\t{self.received_at}\t", piece)
+            for some in taken:
+                self.records += len(some.rows)
+                self.loaded += len(some.rows)
+                rows.add(some)
+        for record in records_of(piece, places):
+            self.copy_record(rows, decoder, record, rejects)
+
+    def copy_record(self, rows: Rows, decoder: Stream, record: Record, rejects: BinaryIO) -> None:
+        """One record, decoded by itself, to `rows` or to `rejects`."""
+        if record.overlong:
+            self.records += 1
+            reason = (
+                f"is {record.overlong} bytes long, more than {LARGEST_RECORD}; the first {len(record.content)} are kept"
+            )
+            self.reject(rejects, record.number, Refused(0, reason, None, record.content))
+            return
+        content = mend(record.content)
+        decoded = decoder.decode(content)
+        self.records += decoded.records
+        if decoded.rows:
+            self.loaded += len(decoded.rows)
+            if content is not record.content:
+                self.mended += 1
+            rows.add(self.as_taken(decoder, record.number, decoded.rows))
+        for refusal in decoded.refused:
+            # What is kept is what was sent, not what mending made of it.
+            original = record.content if refusal.record is content else refusal.record
+            self.reject(rejects, record.number, refusal._replace(record=original))
+
+    def as_taken(self, decoder: Stream, number: int, decoded: list[Row]) -> Taken:
+        """A record's rows, `number` its place in the file, ready for COPY."""
+        head = f"{self.load_id}\t{self.received_at}\t{number}\t"
+        if decoder.has_element:
+            columns = (*PLACE_COLUMNS, "element", *decoder.columns)
+            return Taken(columns, [f"{head}{element}\t{as_copy(row)}" for element, row in decoded])
+        return Taken((*PLACE_COLUMNS, *decoder.columns), [head + as_copy(row) for _, row in decoded])
 
     def reject(self, rejects: BinaryIO, number: int, refusal: Refused) -> None:
         """Adds one refused record to the rejects."""
@@ -311,7 +366,7 @@ class LoadResult:
             refusal.field or "",
             "\\x" + refusal.record.hex(),
         )
-        rejects.write(as_copy([SEPARATOR.join(columns)]).encode())
+        rejects.write((as_copy(SEPARATOR.join(columns)) + "\n").encode())
 
     def as_json(self) -> dict[str, Any]:
         """The result as one JSON object: counts and times, and notes where there are any."""

@@ -8,6 +8,7 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from glob import glob, has_magic
 from pathlib import Path, PurePath
@@ -17,7 +18,7 @@ import msgspec
 import zstandard
 
 from ingest.errors import TidemarkError
-from ingest.streams.lines import LARGEST_RECORD
+from ingest.streams.lines import LARGEST_RECORD, Block
 from ingest.streams.registry import NAMES, SYNONYMS
 
 SUFFIXES = (".ndjson", ".jsonl", ".json")
@@ -31,6 +32,9 @@ MOST_COMMAS = 8 * 1024 * 1024
 # What is kept of a record that is too long.
 KEPT_OF_OVERLONG = 64 * 1024
 CHUNK = 1024 * 1024
+# Lines are handed on in blocks of about this size: large enough that a block costs little beside its lines,
+# small enough that the server has something to do while the next one is decoded.
+BLOCK = 128 * 1024
 # zstd can blow a few bytes up to a block of 128 KiB: small bites keep what comes out at once small.
 ZSTD_BITE = 2048
 
@@ -144,13 +148,23 @@ def read_some(file: io.FileIO, path: Path) -> bytes:
 
 
 def records(path: Path, expected: str, progress: Callable[[int], None] | None = None) -> Iterator["Record"]:
-    """Every record of a file in order, blank lines left out.
+    """Every record of a file in order, blank lines left out; else like `pieces`."""
+    for piece in pieces(path, expected, progress):
+        if isinstance(piece, Block):
+            yield from records_of(piece)
+        else:
+            yield piece
+
+
+def pieces(path: Path, expected: str, progress: Callable[[int], None] | None = None) -> Iterator["Block | Record"]:
+    """All records of a file in order: its lines in blocks; a line that is too long, or an element of an array,
+    as a record.
 
     `expected` is the file's checksum: the bytes read must have it, else ChangedFileError at the end. A
     compressed file that is cut short or damaged raises BrokenFileError.
     """
-    with opened(path) as file:
-        hashing = HashingReader(file, progress)
+    with opened(path) as file, ThreadPoolExecutor(1) as thread:
+        hashing = HashingReader(file, progress, thread)
         try:
             yield from documents(path, decompressed(path, io.BufferedReader(hashing, CHUNK)))
             while hashing.read(CHUNK):
@@ -184,8 +198,8 @@ def decompressed(path: Path, file: io.BufferedReader) -> io.BufferedReader:
     return file
 
 
-def documents(path: Path, file: io.BufferedReader) -> Iterator["Record"]:
-    """The records of plain content: lines, or the elements of an array, or one document over many lines."""
+def documents(path: Path, file: io.BufferedReader) -> Iterator["Block | Record"]:
+    """Plain content: lines, or the elements of an array, or one document over many lines."""
     number, head = 0, b""
     while not head.strip(BLANKS):
         head = file.readline(LARGEST_RECORD + 1)
@@ -195,13 +209,15 @@ def documents(path: Path, file: io.BufferedReader) -> Iterator["Record"]:
             head = head.removeprefix(BYTE_ORDER_MARK)
         number += 1
     first = head.lstrip(BLANKS)[:1]
+    ahead = head
     if first == b"[" or (first == b"{" and not is_json(head)):
         following = file.readline(LARGEST_RECORD + 1)
+        ahead = head + following
         if first == b"[" or not is_object(following):
-            whole = head + following + file.read(LARGEST_DOCUMENT)
+            ahead += file.read(LARGEST_DOCUMENT)
             elements = None
             if not file.peek(1):
-                elements = elements_of(path, whole, first)
+                elements = elements_of(path, ahead, first)
             elif first == b"[" and not is_json(head):
                 raise BrokenFileError(
                     f"{path}: a JSON array of more than {LARGEST_DOCUMENT} bytes; write one document per line"
@@ -211,19 +227,25 @@ def documents(path: Path, file: io.BufferedReader) -> Iterator["Record"]:
                 for place, element in enumerate(elements, 1):
                     yield as_record(place, bytes(element))
                 return
-            file = Chained(whole, file)
-        else:
-            file = Chained(head + following, file)
-        number -= 1
-        head = file.readline(LARGEST_RECORD + 1)
-        number += 1
-    while head:
-        if len(head) > LARGEST_RECORD and not head.endswith(b"\n"):
-            yield overlong(number, head, file)
-        elif stripped := head.strip(BLANKS):
-            yield as_record(number, stripped)
-        number += 1
-        head = file.readline(LARGEST_RECORD + 1)
+    yield from blocks(Chained(ahead, file), number)
+
+
+def blocks(file: "Chained", number: int) -> Iterator["Block | Record"]:
+    """Content from line `number` on: whole lines in blocks, those that are too long as records."""
+    while content := file.read(BLOCK):
+        too_long = b""
+        if not content.endswith(b"\n"):
+            content += file.readline(LARGEST_RECORD + 1)
+            begin = content.rfind(b"\n", 0, -1) + 1
+            if len(content) - begin > LARGEST_RECORD + 1:
+                content, too_long = content[:begin], content[begin:]
+        if content:
+            block = Block(number, content, content.removesuffix(b"\n").split(b"\n"))
+            number += len(block.lines)
+            yield block
+        if too_long:
+            yield overlong(number, too_long, file)
+            number += 1
 
 
 def is_json(text: bytes) -> bool:
@@ -257,7 +279,14 @@ def as_record(number: int, content: bytes) -> "Record":
     return Record(number, content, 0)
 
 
-def overlong(number: int, head: bytes, file: BinaryIO) -> "Record":
+def records_of(block: Block, places: Iterable[int] | None = None) -> Iterator["Record"]:
+    """The records in a block, or in its lines at `places`; blank lines are none."""
+    for place in range(len(block.lines)) if places is None else places:
+        if stripped := block.lines[place].strip(BLANKS):
+            yield as_record(block.number + place, stripped)
+
+
+def overlong(number: int, head: bytes, file: "Chained") -> "Record":
     """A line that is too long: its beginning is kept, the rest is passed over."""
     size = len(head)
     kept = head[:KEPT_OF_OVERLONG]
@@ -315,25 +344,32 @@ class Record(msgspec.Struct, gc=False):
 
 
 class HashingReader(io.RawIOBase):
-    """Passes a file's bytes on and takes their checksum."""
+    """Passes a file's bytes on and takes their checksum in another thread, which costs this one nothing."""
 
-    def __init__(self, file: io.FileIO, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, file: io.FileIO, progress: Callable[[int], None] | None, thread: ThreadPoolExecutor) -> None:
         self.file = file
         self.progress = progress
+        self.thread = thread
         self.digest = hashlib.sha256()
+        self.hashing: Future[None] | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:
         size = self.file.readinto(buffer) or 0
-        self.digest.update(memoryview(buffer)[:size])
+        if self.hashing:
+            self.hashing.result()
+        # The caller may change its buffer as soon as it has it.
+        self.hashing = self.thread.submit(self.digest.update, bytes(memoryview(buffer)[:size]))
         if self.progress and size:
             self.progress(size)
         return size
 
     def hexdigest(self) -> str:
         """Checksum of what was read so far."""
+        if self.hashing:
+            self.hashing.result()
         return self.digest.hexdigest()
 
 
@@ -382,11 +418,15 @@ class Zstd(io.RawIOBase):
 
 
 class Chained:
-    """What was read ahead, then the rest of the file, by lines."""
+    """What was read ahead, then the rest of the file."""
 
     def __init__(self, ahead: bytes, rest: io.BufferedReader) -> None:
         self.ahead: BinaryIO = io.BytesIO(ahead)
         self.rest = rest
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        return self.ahead.read(size) or self.rest.read(size)
 
     def readline(self, limit: int) -> bytes:
         """Like a file's: a line, or `limit` bytes of it."""

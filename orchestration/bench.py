@@ -10,18 +10,22 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
 from ingest.connection import Server, connect, resolve
+from ingest.errors import TidemarkError
 from ingest.load import load_file, load_paths
 from ingest.migrate import migrate
 from ingest.sample import AS_OF, write_sample
@@ -30,24 +34,37 @@ from ingest.streams.registry import NAMES
 from orchestration.refresh import refresh
 
 DATABASE = "tidemark_bench"
-EVENTS = 200_000
+# Events of the files that are loaded, each about 400 bytes.
+EVENTS, EVENTS_OF_TWO = 1_000_000, 200_000
+SMALL_FILE, LARGE_FILE = 100_000_000, 1_000_000_000
+# Times are the best of so many runs, the runs of what is compared in turns: other work on the machine then
+# tells on neither side alone. Two loads at once leave no core idle on a small machine: it takes more runs there.
+RUNS, RUNS_OF_TWO = 3, 5
+COPY_BLOCK = 128 * 1024
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One row of the bench. `goal` and `aim` are bounds in `unit`; a ratio holds from below, seconds from above."""
+    """One row of the bench. `goal` and `aim` are bounds in `unit`: upper ones if `at_most`, which all are but
+    those of ratios, unless told."""
 
     name: str
     value: float
     unit: str
     goal: float | None = None
     aim: float | None = None
+    at_most: bool | None = None
 
     @property
     def holds(self) -> bool | None:
         if self.goal is None:
             return None
-        return self.value >= self.goal if self.unit == "ratio" else self.value <= self.goal
+        at_most = self.unit != "ratio" if self.at_most is None else self.at_most
+        return self.value <= self.goal if at_most else self.value >= self.goal
+
+    def as_row(self) -> dict[str, str | float | bool | None]:
+        """What bench.json says of it."""
+        return {name: getattr(self, name) for name in ("name", "value", "unit", "goal", "aim", "holds")}
 
 
 def bench() -> list[Measure]:
@@ -88,6 +105,9 @@ def write_events(path: Path, count: int) -> None:
                         "sessionId": f"session_{number // 12}",
                         "timestamp": f"2026-03-{1 + number % 28:02}T{number // 28 % 24:02}:{number // 672 % 60:02}:00Z",
                         "pageUrl": f"https://shop.example/products/{chance.randrange(500)}?utm_source=google",
+                        "pageTitle": f"Product {chance.randrange(500)} of our shop",
+                        "referrer": "https://www.google.com/search",
+                        "deviceType": "desktop",
                         "properties": {"position": chance.randrange(20), "label": "a label of some length"},
                     }
                 )
@@ -96,27 +116,126 @@ def write_events(path: Path, count: int) -> None:
 
 
 def measure_load(server: Server, folder: Path) -> list[Measure]:
+    """A load's speed beside that of a bare COPY, its memory, and two loads at once."""
+    events = folder / "events.ndjson"
+    write_events(events, EVENTS)
+    try:
+        return [
+            *measure_copy(server, events, folder / "events.copy"),
+            *measure_memory(server, events, folder / "events-repeated.ndjson"),
+            measure_two(server, events, folder),
+        ]
+    finally:
+        with connect(server) as connection:
+            empty(connection)
+
+
+def measure_copy(server: Server, events: Path, rendered: Path) -> list[Measure]:
     """Rows per second of a load beside those of a bare COPY of the same rows into the same table."""
-    path = folder / "events.ndjson"
-    write_events(path, EVENTS)
     with connect(server) as connection:
-        load_seconds = timed(lambda: load_file(connection, path))
-        with connection.cursor() as cursor, cursor.copy("copy (select * from raw.events) to stdout") as copy:
-            rendered = b"".join(bytes(block) for block in copy)
+        load_file(connection, events)
+        with (
+            connection.cursor() as cursor,
+            cursor.copy("copy (select * from raw.events) to stdout") as copy,
+            rendered.open("wb") as file,
+        ):
+            for block in copy:
+                file.write(block)
         connection.rollback()
 
         def bare_copy() -> None:
-            with connection.cursor() as cursor, cursor.copy("copy raw.events from stdin") as copy:
-                copy.write(rendered)
-            connection.rollback()
+            with (
+                rendered.open("rb") as file,
+                connection.cursor() as cursor,
+                cursor.copy("copy raw.events from stdin") as copy,
+            ):
+                while block := file.read(COPY_BLOCK):
+                    copy.write(block)
+            connection.commit()
 
-        copy_seconds = timed(bare_copy)
-        connection.execute("truncate raw.events, raw.rejects, raw.loads restart identity")
-        connection.commit()
+        copy_seconds, load_seconds = best_of_turns(
+            (bare_copy, lambda: load_file(connection, events)), RUNS, lambda: empty(connection)
+        )
+    rendered.unlink()
     return [
         Measure("load, events per second", EVENTS / load_seconds, "rows/s"),
         Measure("load over a bare COPY of the same rows", copy_seconds / load_seconds, "ratio", 0.75, 0.9),
     ]
+
+
+def measure_memory(server: Server, events: Path, repeated: Path) -> list[Measure]:
+    """The peak memory of a process that loads a large file, alone and over that for a small one."""
+    peaks = []
+    for size in (SMALL_FILE, LARGE_FILE):
+        repeat_lines(events, repeated, size)
+        with loading_process(server) as process:
+            peaks.append(load_in(process, repeated)())
+        with connect(server) as connection:
+            empty(connection)
+    repeated.unlink()
+    small, large = peaks
+    return [
+        Measure("peak memory of a load of 1 GB", large / 1_000_000, "MB", 200),
+        Measure("peak memory of a load of 1 GB over that of 100 MB", large / small, "ratio", 1.1, at_most=True),
+    ]
+
+
+def measure_two(server: Server, events: Path, folder: Path) -> Measure:
+    """Two files in two processes: the time one after the other over the time at once."""
+    first, second = folder / "events-first.ndjson", folder / "events-second.ndjson"
+    with events.open("rb") as lines, first.open("wb") as one, second.open("wb") as other:
+        for _ in range(EVENTS_OF_TWO):
+            one.write(next(lines))
+            other.write(next(lines))
+    with connect(server) as connection, loading_process(server) as process, loading_process(server) as companion:
+
+        def in_turn() -> None:
+            load_in(process, first)()
+            load_in(companion, second)()
+
+        def at_once() -> None:
+            wait_first, wait_second = load_in(process, first), load_in(companion, second)
+            wait_first()
+            wait_second()
+
+        in_turn_seconds, at_once_seconds = best_of_turns((in_turn, at_once), RUNS_OF_TWO, lambda: empty(connection))
+    return Measure("two files one after the other over both at once", in_turn_seconds / at_once_seconds, "ratio", 1.0)
+
+
+def empty(connection: psycopg.Connection) -> None:
+    """Take every event and load out of the database."""
+    connection.execute("truncate raw.events, raw.rejects, raw.loads restart identity")
+    connection.commit()
+
+
+def repeat_lines(source: Path, target: Path, size: int) -> None:
+    """Write the lines of a file, over and over, until so many bytes are written."""
+    with target.open("wb") as file:
+        while file.tell() < size:
+            with source.open("rb") as lines:
+                while file.tell() < size and (some := lines.readlines(COPY_BLOCK)):
+                    file.writelines(some)
+
+
+@contextmanager
+def loading_process(server: Server) -> Iterator[subprocess.Popen[str]]:
+    """A process that is connected and waits for files to load."""
+    command = [sys.executable, "-m", "orchestration.load_process"]
+    environment = os.environ | server.environment()
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        if process.stdout.readline() != "ready\n":
+            raise TidemarkError("the process that was to load a file did not start")
+        yield process
+        process.stdin.close()
+
+
+def load_in(process: subprocess.Popen[str], path: Path) -> Callable[[], int]:
+    """Begin a load in a process; the call waits for its end and gives the process's peak memory in bytes."""
+    process.stdin.write(f"{path}\n")
+    process.stdin.flush()
+    return lambda: int(process.stdout.readline())
 
 
 def measure_refresh(server: Server, folder: Path) -> list[Measure]:
@@ -144,6 +263,16 @@ def measure_refresh(server: Server, folder: Path) -> list[Measure]:
     ]
 
 
+def best_of_turns(works: Sequence[Callable[[], object]], runs: int, before: Callable[[], object]) -> list[float]:
+    """The shortest wall-clock seconds of each of several calls in so many turns; `before` each, something untimed."""
+    seconds: list[list[float]] = [[] for _ in works]
+    for _ in range(runs):
+        for work, taken in zip(works, seconds, strict=True):
+            before()
+            taken.append(timed(work))
+    return list(map(min, seconds))
+
+
 def timed(work: Callable[[], object]) -> float:
     """Wall-clock seconds of a call."""
     began = time.perf_counter()
@@ -154,7 +283,7 @@ def timed(work: Callable[[], object]) -> float:
 def main() -> None:
     """Run the bench, print its table, write its file."""
     measures = bench()
-    rows = [asdict(measure) | {"holds": measure.holds} for measure in measures]
+    rows = [measure.as_row() for measure in measures]
     path = home_folder() / "bench.json"
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     table = Table(title="Bench", title_justify="left")

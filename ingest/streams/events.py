@@ -20,7 +20,8 @@ import msgspec
 
 from ingest.streams import values as v
 from ingest.streams.consent import denies, withheld_row
-from ingest.streams.lines import LARGEST_RECORD, MOST_KEYS, check_limits
+from ingest.streams.lines import MOST_KEYS, check_limits
+from ingest.streams.plain import PlainEvents, Rules
 from ingest.streams.record import SEPARATOR, Decoded, Refused, content_hash, decode_values, refused
 from ingest.streams.retention import classifier
 from ingest.streams.shape import Shape, camel, merge
@@ -97,8 +98,8 @@ SESSION_COUNTERS = tuple(COUNTERS.values())
 COUNTERS |= {key: name for name in SESSION_COUNTERS for key in (name, camel(name))}
 UPSERT, INCREMENT = "session_upsert", "session_increment"
 COUNTING_NAMES = frozenset((UPSERT, INCREMENT, *COUNTERS))
-# Each bad event of a body is kept with all the body says beside its events: that must not grow without bound.
-MOST_KEPT_OF_BODY = 4 * LARGEST_RECORD
+# What the events of one POST body may together repeat of the body, in bytes: they are in memory at once.
+MOST_REPEATED = 32 * 1024 * 1024
 
 shape = Shape("Event", (*COLUMNS, "properties"), ALIASES, TIMES)
 NAMES, CONVERT = tuple(COLUMNS), tuple(COLUMNS.values())
@@ -114,6 +115,13 @@ TIME_PLACES = (CLIENT_TIME, SERVER_TIME, CREATED, OCCURRED)
 NOT_INHERITED = tuple(shape.index[n] for n in ("event_id", "event_name", "is_conversion", "revenue"))
 INHERITED = frozenset(shape.index[n] for n in COLUMNS) - {*NOT_INHERITED, OCCURRED}
 PROMOTED_KEYS = {key: shape.index[name] for name in PROMOTED for key in (name, camel(name))}
+RULES = Rules(
+    columns=COLUMNS,
+    column_of_key={key: "occurred_at" if name in TIMES else name for key, name in shape.columns_of_keys().items()},
+    not_inherited=frozenset((*(NAMES[place] for place in NOT_INHERITED), "occurred_at", "properties")),
+    special_names=COUNTING_NAMES,
+    special_properties=frozenset((*PROMOTED_KEYS, "userId", "user_id")),
+)
 
 
 def envelope_decoder() -> msgspec.json.Decoder:
@@ -137,6 +145,7 @@ class Events:
         self.app = app
         self.retention_class = classifier()
         self.envelopes = envelope_decoder()
+        self.take_plain = PlainEvents(RULES, app, self.retention_class).take
 
     def decode(self, record: bytes) -> Decoded:
         """One event, or all events of one POST body; the elements of a body count from 1."""
@@ -155,6 +164,8 @@ class Events:
             if denies(record, with_events=True):
                 return self.decode_odd_envelope(record)
             envelope = self.envelopes.decode(record)
+            if len(record) * len(envelope.events) > MOST_REPEATED:
+                return self.decode_odd_envelope(record)
             above = list(msgspec.structs.astuple(envelope)[1:])
             unknown: dict[str, Any] = {}
             shape.collapse(above, unknown)
@@ -184,12 +195,14 @@ class Events:
             raise Refusal("holds no events", "events")
         if len(elements) > MOST_KEYS:
             raise Refusal(f"holds more than {MOST_KEYS} events", "events")
+        repeated = (len(record) - len(bytes(raw_events))) * len(elements)
+        if repeated > MOST_REPEATED:
+            raise Refusal(f"repeat {repeated} bytes of the body, more than {MOST_REPEATED}: send fewer", "events")
         rows = []
         refusals: list[Refused] = []
         alone = msgspec.json.encode(told)
         above, unknown = decode_values(shape, alone)
         all_withheld = denies(alone)
-        kept = 0
         for element, raw in enumerate(elements, 1):
             try:
                 body = Body(above, unknown)
@@ -198,9 +211,6 @@ class Events:
                 rows.append((element, self.row(values, below, body, withheld)))
             except (ValueError, RecursionError) as error:
                 alone = msgspec.json.encode({**told, "events": [raw]})
-                kept += len(alone)
-                if kept > MOST_KEPT_OF_BODY:
-                    raise Refusal("has more bad events than can be kept one by one", "events") from None
                 refusals.append(refused(alone, error, element))
         return Decoded(len(elements), rows, refusals)
 

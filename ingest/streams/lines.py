@@ -1,6 +1,8 @@
-"""What is done to a record's bytes before they are decoded: mending and limits."""
+"""Lines, and what is done to a record's bytes before they are decoded: mending and limits."""
 
 import re
+
+import msgspec
 
 from ingest.streams.values import Refusal
 
@@ -21,6 +23,15 @@ ANY_ESCAPE = re.compile(rb"\\.", re.DOTALL)
 STRINGS = re.compile(rb'"[^"]*"')
 BRACKETS = bytes.maketrans(b"{}", b"[]")
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class Block(msgspec.Struct, gc=False):
+    """Whole lines of a file: the number of the first, and all their bytes, also line by line without the line
+    feeds."""
+
+    number: int
+    content: bytes
+    lines: list[bytes]
 
 
 def mend(line: bytes) -> bytes:

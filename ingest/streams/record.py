@@ -1,6 +1,6 @@
 """What a stream makes of one record, and the pieces all streams share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +13,10 @@ from ingest.streams.values import Refusal
 
 # Joins the columns of a row: a NUL can be in no value, so no two rows share a joined text.
 SEPARATOR = "\0"
-
+# Every raw table's first columns: the load, and the record's place in its file.
+PLACE_COLUMNS = ("load_id", "received_at", "line_number")
+# Copied for each row: a fifth faster than making one.
+EMPTY_DIGEST = blake2b(digest_size=16)
 
 # One row for raw: its place in the record's array, and its columns joined by `SEPARATOR`.
 Row = tuple[int, str]
@@ -36,6 +39,13 @@ class Decoded(msgspec.Struct, gc=False):
     refused: Sequence[Refused] = ()
 
 
+class Taken(NamedTuple):
+    """Rows ready for COPY's text format, and the columns they hold."""
+
+    columns: tuple[str, ...]
+    rows: list[str]
+
+
 class Stream(Protocol):
     """One stream's way from a record's bytes to rows of its raw table."""
 
@@ -50,10 +60,29 @@ class Stream(Protocol):
         ...
 
 
+def content_digests(contents: Iterable[str]) -> list[str]:
+    """For each row's content 32 hexadecimal digits that are a pure function of it."""
+    digests = []
+    for content in contents:
+        digest = EMPTY_DIGEST.copy()
+        digest.update(content.encode())
+        digests.append(digest.hexdigest())
+    return digests
+
+
 def content_hash(content: str) -> str:
     """A UUID that is a pure function of a row's content."""
-    digest = blake2b(content.encode(), digest_size=16).hexdigest()
+    return dashed(*content_digests([content]))
+
+
+def dashed(digest: str) -> str:
+    """32 hexadecimal digits as PostgreSQL writes a UUID."""
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
+
+
+def escaped(text: str) -> str:
+    """A column's text as COPY's text format has it."""
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def refused(record: bytes, error: Exception, element: int = 0) -> Refused:

@@ -70,6 +70,11 @@ class Shape:
         """Attribute to key, for `defstruct(rename=...)`."""
         return {attribute: style(attribute) for attribute in self.attributes}
 
+    def columns_of_keys(self) -> dict[str, str]:
+        """Which column, or other attribute, each key means."""
+        alias_of = {self.attributes[place]: self.attributes[target] for place, target in self.alias_places}
+        return {key: alias_of.get(attribute, attribute) for key, attribute in self.keys.items()}
+
     def decode(self, line: bytes) -> tuple[list[Any], dict[str, Any]]:
         """One record as (values by `index`, unknown keys). Raises msgspec.DecodeError, or Refusal-like
         ValueErrors for text that is not a JSON object."""

@@ -250,6 +250,11 @@ def moment(value: Any, field: str) -> datetime | None:
         return None
     else:
         raise Refusal(f"needs a time, not {shown(value)}", field)
+    return in_utc(time, value, field)
+
+
+def in_utc(time: datetime, value: Any, field: str) -> datetime:
+    """A time as its instant in UTC, without a zone taken for that; `value` is how it was told."""
     zone = time.tzinfo
     if zone is None:
         time = time.replace(tzinfo=timezone.utc)
@@ -296,7 +301,12 @@ def time_of_epoch(value: int | Decimal, field: str) -> datetime:
 def timestamp(value: Any, field: str) -> str:
     """A time as ISO text in UTC."""
     time = moment(value, field)
-    return "" if time is None else time.isoformat()
+    return "" if time is None else iso(time)
+
+
+def iso(time: datetime) -> str:
+    """What `isoformat` gives for a time in UTC, in a seventh of its time."""
+    return canonical_encoder.encode(time)[1:-2].decode() + "+00:00"
 
 
 def iso_microseconds(time: datetime) -> str:
