@@ -244,7 +244,9 @@ def _service(name: str, environment: Mapping[str, str]) -> dict[str, str]:
         try:
             file.read(path)
         except (OSError, configparser.Error, UnicodeDecodeError) as error:
-            raise TidemarkError(f"The service file {path} cannot be read: {_one_line(str(error))}") from error
+            raise TidemarkError(
+                f"The service file {path} cannot be read ({_one_line(str(error))}): mend it, or unset PGSERVICE."
+            ) from error
         if file.has_section(name):
             return {keyword: value for keyword, value in file[name].items() if value}
     raise TidemarkError(f"There is no service {name!r} in {own} or {shared}: add it, or unset PGSERVICE.")
@@ -298,7 +300,8 @@ def _create_if_missing(server: Server) -> None:
             return
         except psycopg.Error as error:
             raise TidemarkError(
-                f"The database {server.database!r} cannot be created: {_one_line(str(error))}"
+                f"The database {server.database!r} cannot be created ({_one_line(str(error))}): "
+                "have an admin create it, or name another."
             ) from error
 
 
@@ -338,7 +341,9 @@ def _explained(error: psycopg.OperationalError, server: Server) -> TidemarkError
         return TidemarkError(f"No PostgreSQL server answers at {place} ({_cause(reason, unreachable)}): {how}.")
     if "too many clients" in reason or "remaining connection slots" in reason:
         return TidemarkError(f"The server at {place} has no connection left: close some, then try again.")
-    return TidemarkError(f"Cannot connect to {database!r} at {place} as {user!r}: {reason}")
+    return TidemarkError(
+        f"Cannot connect to {database!r} at {place} as {user!r} ({reason}): see DATABASE_URL or the PG* variables."
+    )
 
 
 def _cause(reason: str, marks: tuple[str, ...]) -> str:

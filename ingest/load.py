@@ -202,7 +202,10 @@ def database_error(name: str, error: psycopg.Error) -> TidemarkError:
     if isinstance(error, errors.DiskFull):
         return TidemarkError(f"{name}: nothing of it is loaded, the server's disk is full: make room")
     if isinstance(error, psycopg.DataError | errors.ProgramLimitExceeded):
-        return BrokenFileError(f"{name}: nothing of it is loaded, PostgreSQL refuses a row: {reason}")
+        return BrokenFileError(
+            f"{name}: nothing of it is loaded, PostgreSQL refuses a row ({reason}):"
+            " take it out of the file, and report it as a bug"
+        )
     return TidemarkError(f"{name}: nothing of it is loaded, PostgreSQL says: {reason}; try again")
 
 

@@ -69,7 +69,9 @@ def migrate(connection: psycopg.Connection[Any], known: list[Migration] | None =
     known = migrations() if known is None else known
     if connection.info.server_version < OLDEST_POSTGRES:
         found = connection.info.parameter_status("server_version")
-        raise TidemarkError(f"The server is PostgreSQL {found}: version 15 or newer is needed.")
+        raise TidemarkError(
+            f"The server is PostgreSQL {found}: version 15 or newer is needed; upgrade it, or name another."
+        )
     try:
         with connection.transaction():
             # Of the transaction, not of the session: a pooler may give the next one another session.
@@ -181,7 +183,10 @@ def _apply(connection: psycopg.Connection[Any], migration: Migration) -> None:
     except psycopg.errors.InsufficientPrivilege:
         raise
     except psycopg.Error as error:
-        raise TidemarkError(f"The migration {migration.label} failed, nothing changed: {_first_line(error)}") from error
+        raise TidemarkError(
+            f"The migration {migration.label} failed, nothing changed ({_first_line(error)}): "
+            "mend that, then migrate again."
+        ) from error
     connection.execute(
         "insert into ops.schema_migrations (version, name, checksum) values (%s, %s, %s)",
         [migration.version, migration.name, migration.checksum],

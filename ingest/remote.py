@@ -49,11 +49,13 @@ def find_remote(given: str) -> list[Found]:
         return files_at(system, path, label)
     except ImportError as error:
         # The file system's own package, which the message names.
-        raise TidemarkError(f"{label}: {public(shown_reason(error))}") from None
+        raise TidemarkError(f"{label}: {public(shown_reason(error))}; mend that and try again") from None
     except TidemarkError:
         raise
     except Exception as error:
-        raise TidemarkError(f"{label}: cannot be looked at: {public(shown_reason(error))}") from None
+        raise TidemarkError(
+            f"{label}: cannot be looked at: {public(shown_reason(error))}; mend that and try again"
+        ) from None
 
 
 def files_at(system: Any, path: str, label: str) -> list[Found]:
@@ -65,11 +67,13 @@ def files_at(system: Any, path: str, label: str) -> list[Found]:
     if system.isdir(path):
         inside = [name for name in sorted(system.find(path)) if is_data(PurePosixPath(name), PurePosixPath(path))]
         if not inside:
-            raise TidemarkError(f"{label}: no data files in this folder; they end in {', '.join(SUFFIXES)}")
+            raise TidemarkError(
+                f"{label}: no data files in this folder: put some there; they end in {', '.join(SUFFIXES)}"
+            )
     elif has_magic(path):
         inside = sorted(name for name in system.glob(path) if system.isfile(name))
         if not inside:
-            raise TidemarkError(f"{label}: no file matches this pattern")
+            raise TidemarkError(f"{label}: no file matches this pattern; quote it, and see what lies there")
     else:
         # If it is not there, that is said when its turn comes.
         return [remote_file(system, path, label, in_folder=False)]
@@ -106,7 +110,7 @@ def spooled_object(system: Any, path: str, label: str) -> Iterator[Path]:
                 size = getattr(source, "size", None)
                 arrived = copied(source, target)
         except FileNotFoundError:
-            raise BrokenFileError(f"{label}: no such file") from None
+            raise BrokenFileError(f"{label}: no such file; see its name") from None
         except SpoolError:
             raise
         except Exception as error:
@@ -131,7 +135,7 @@ def spooled_stdin() -> Iterator[Path]:
         except SpoolError:
             raise
         except OSError as error:
-            raise BrokenFileError(f"stdin: cannot be read: {shown_reason(error)}") from None
+            raise BrokenFileError(f"stdin: cannot be read: {shown_reason(error)}; pipe it in again") from None
 
     with spool(copy, "stdin", "stdin") as copied_to:
         yield copied_to

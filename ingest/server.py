@@ -155,7 +155,10 @@ def stop(home: Path | None = None) -> bool:
             cluster.folder,
         )
         if done.returncode != 0 and _postmaster(cluster.data) is not None:
-            raise TidemarkError(f"The server did not stop: {_one_line(done.stderr or done.stdout)}")
+            raise TidemarkError(
+                f"The server did not stop ({_one_line(done.stderr or done.stdout)}): "
+                "end what uses it, then stop it again."
+            )
     return True
 
 
@@ -329,7 +332,10 @@ def _create(home: Path, cluster: Cluster | None) -> Cluster:
         password_file.unlink(missing_ok=True)
     if done.returncode != 0:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise TidemarkError(f"The database cluster could not be made in {folder}: {_reason(done.stderr)}")
+        raise TidemarkError(
+            f"The database cluster could not be made in {folder} ({_reason(done.stderr)}): "
+            "mend that, or set TIDEMARK_HOME."
+        )
     with (unfinished / "postgresql.conf").open("a") as conf:
         conf.write("\ninclude 'tidemark.conf'\n")
     unfinished.rename(folder / "data")
@@ -362,7 +368,7 @@ def _start_failed(failure: str, cluster: Cluster) -> TidemarkError:
         return TidemarkError(
             "The server is still recovering from a crash: wait a minute, then try `python -m ingest server start`."
         )
-    return TidemarkError(f"The server did not start: {_reason(failure)} (log: {cluster.log})")
+    return TidemarkError(f"The server did not start ({_reason(failure)}): the whole story is in {cluster.log}.")
 
 
 def _reason(text: str) -> str:

@@ -59,14 +59,16 @@ def find_files(paths: Iterable["str | Path | Found"]) -> list["Found"]:
             inside = sorted(file for file in path.rglob("*") if file.is_file() and is_data(file, path))
             files = [Found(file, in_folder=True) for file in inside]
             if not files:
-                raise TidemarkError(f"{path}: no data files in this folder; they end in {', '.join(SUFFIXES)}")
+                raise TidemarkError(
+                    f"{path}: no data files in this folder: put some there; they end in {', '.join(SUFFIXES)}"
+                )
         elif path.exists() or not has_magic(str(path)):
             files = [Found(path, in_folder=False)]
         else:
             matches = sorted(glob(str(path), recursive=True))
             files = [Found(Path(match), in_folder=True) for match in matches if Path(match).is_file()]
             if not files:
-                raise TidemarkError(f"{path}: no file matches this pattern")
+                raise TidemarkError(f"{path}: no file matches this pattern; quote it, and see what lies there")
         for file in files:
             # Not Path.resolve, which raises for a loop of links.
             found.setdefault(file.label or Path(os.path.realpath(file.path)), file)
@@ -128,15 +130,17 @@ def opened(path: Path) -> io.FileIO:
     """The file, unbuffered; BrokenFileError when it cannot be opened."""
     try:
         if path.is_dir():
-            raise BrokenFileError(f"{path}: is a folder, not a file")
+            raise BrokenFileError(f"{path}: is a folder, not a file; name a file in it")
         # A file is read twice, and opening a pipe would wait for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BrokenFileError(f"{path}: is no plain file; write what it gives to one and load that")
         return io.FileIO(path, "rb")
     except FileNotFoundError:
-        raise BrokenFileError(f"{path}: no such file") from None
+        raise BrokenFileError(f"{path}: no such file; see its name") from None
     except OSError as error:
-        raise BrokenFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise BrokenFileError(
+            f"{path}: cannot be read: {error.strerror or error}; mend that and load it again"
+        ) from None
 
 
 def read_some(file: io.FileIO, path: Path) -> bytes:
@@ -144,7 +148,9 @@ def read_some(file: io.FileIO, path: Path) -> bytes:
     try:
         return file.read(CHUNK)
     except OSError as error:
-        raise BrokenFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise BrokenFileError(
+            f"{path}: cannot be read: {error.strerror or error}; mend that and load it again"
+        ) from None
 
 
 def records(path: Path, expected: str, progress: Callable[[int], None] | None = None) -> Iterator["Record"]:
@@ -177,7 +183,9 @@ def pieces(path: Path, expected: str, progress: Callable[[int], None] | None = N
                 raise changed(path) from None
             raise BrokenFileError(f"{path}: damaged or cut short, send it again: {error}") from None
         except OSError as error:
-            raise BrokenFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+            raise BrokenFileError(
+                f"{path}: cannot be read: {error.strerror or error}; mend that and load it again"
+            ) from None
         if hashing.hexdigest() != expected:
             raise changed(path)
 

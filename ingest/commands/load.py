@@ -52,7 +52,7 @@ def load(paths: tuple[str, ...], stream: str | None, app: str | None, force: boo
         Console(width=None if sys.stdout.isatty() else 160).print(table(results))
     rejected = sum(result.rejected for result in results)
     if rejected:
-        click.echo(f"{rejected} rejected, see raw.rejects", err=True)
+        click.echo(f"{rejected} rejected: see `python -m ingest rejects list`", err=True)
     if any(result.status == FAILED for result in results):
         sys.exit(2)
     if strict and rejected:

@@ -39,7 +39,10 @@ def write_sample(out: Path, seed: int = 7, days: int = 35, visitors: int = 400) 
     try:
         return _write(out, seed, days, visitors)
     except OSError as error:
-        raise TidemarkError(f"cannot write the sample to {out}: {error.strerror or error}") from error
+        raise TidemarkError(
+            f"cannot write the sample to {out} ({error.strerror or error}):"
+            " make room, or name another folder with --out"
+        ) from error
 
 
 def _claim(out: Path) -> None:

@@ -21,7 +21,7 @@ def read_rules(seed: Path = SEED) -> tuple[tuple[str, str, str], ...]:
             rows = sorted(csv.DictReader(file), key=lambda row: int(row["rule_order"]))
         rules = tuple((row["event_category"], row["event_name"], row["retention_class"]) for row in rows)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise TidemarkError(f"cannot read the retention rules in {seed}: {error}") from None
+        raise TidemarkError(f"cannot read the retention rules in {seed} ({error}): restore that file") from None
     for _, _, retention_class in rules:
         if retention_class not in CLASSES:
             raise TidemarkError(

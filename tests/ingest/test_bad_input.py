@@ -57,6 +57,8 @@ PROOFS = {
         "test_crashes.test_a_load_killed_at_any_instant_is_wholly_in_or_wholly_out",
     ),
 }  # fmt: skip
+# How standard error ends when records were rejected.
+SEE = "rejected: see `python -m ingest rejects list`\n"
 
 AT = '"timestamp":1775563200'
 BATCH = {
@@ -165,7 +167,10 @@ def test_lines_that_lack_what_their_stream_needs(database, reader, run_ingest, t
     for stream, lacking in LACKING.items():
         write(tmp_path / f"{stream}.ndjson", GOOD[stream], *(line for line, _ in lacking), GOOD[stream])
     done = run_ingest("load", "--json", tmp_path, server=database)
-    assert (done.returncode, done.stderr) == (0, f"{sum(map(len, LACKING.values()))} rejected, see raw.rejects\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"{sum(map(len, LACKING.values()))} {SEE}",
+    )
     for stream, lacking in LACKING.items():
         result = results(done)[f"{stream}.ndjson"]
         assert ledger(reader, result) == (len(lacking) + 2, 2, len(lacking), 2, len(lacking))
@@ -235,7 +240,10 @@ def test_a_wrong_value_is_refused_naming_its_field(database, reader, run_ingest,
     for stream in WRONG:
         write(tmp_path / f"{stream}.ndjson", GOOD[stream], *lines[stream])
     done = run_ingest("load", "--json", tmp_path, server=database)
-    assert (done.returncode, done.stderr) == (0, f"{sum(map(len, WRONG.values()))} rejected, see raw.rejects\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"{sum(map(len, WRONG.values()))} {SEE}",
+    )
     for stream, wrong in WRONG.items():
         result = results(done)[f"{stream}.ndjson"]
         assert ledger(reader, result) == (len(wrong) + 1, 1, len(wrong), 1, len(wrong))
@@ -436,7 +444,7 @@ def test_what_is_too_long_too_deep_or_too_wide_is_refused_and_what_is_just_not_l
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b"[" * 200_000,
     ]  # fmt: skip
     done = run_ingest("load", "--json", write(tmp_path / "events.ndjson", *lines), server=database)
-    assert (done.returncode, done.stderr) == (0, "5 rejected, see raw.rejects\n")
+    assert (done.returncode, done.stderr) == (0, f"5 {SEE}")
     result = results(done)["events.ndjson"]
     assert ledger(reader, result) == (8, 3, 5, 3, 5)
     query = "select line_number, event_name from raw.events where load_id = %s order by 1"

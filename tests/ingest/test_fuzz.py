@@ -376,12 +376,13 @@ MIB = 1024 * 1024
 LINE = 8 * MIB - 300
 MOST_MEMORY_MIB = 400
 LOAD_AND_MEASURE = """
-import resource, sys
+import sys
 from ingest.connection import connect
 from ingest.load import load_paths
+from orchestration.load_process import peak_memory
 with connect() as connection:
     (result,) = load_paths(connection, [sys.argv[1]], force=True)
-print(result.status, result.loaded, result.rejected, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(result.status, result.loaded, result.rejected, peak_memory() // 2**20)
 """
 
 

@@ -1086,16 +1086,15 @@ def peak_megabytes(source, database, rows):
         " %s + n * interval '10 ms' from generate_series(1, %s) as n", [NOON, rows],
     )  # fmt: skip
     script = (
-        "import resource, sys; from ingest.cli import ingest\n"
+        "import sys; from ingest.cli import ingest; from orchestration.load_process import peak_memory\n"
         "ingest(['pull', 'widget_events', '--batch', '10000'], standalone_mode=False)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        "print(peak_memory(), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True,
         env=os.environ | database.environment() | {"TIDEMARK_PULL_URL": source.url()},
     )  # fmt: skip
-    unit = 1024 if sys.platform != "darwin" else 1024 * 1024
-    return int(done.stderr) / unit
+    return int(done.stderr) / 2**20
 
 
 def test_memory_does_not_grow_with_the_table(source, make_database):

@@ -162,7 +162,7 @@ def test_it_survives_the_command_that_started_it(place, run):
     deadline = time.monotonic() + 30
     while embedded.running(home) is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(starter.pid, signal.SIGHUP)
+    os.killpg(starter.pid, signal.SIGKILL)
     starter.wait()
     running = embedded.running(home)
     assert os.getsid(running.pid) == running.pid or os.getsid(running.pid) not in (os.getsid(0), starter.pid)
