@@ -19,9 +19,9 @@ from pathlib import Path
 import psycopg
 
 from ingest.errors import TidemarkError
+from ingest.files import SUFFIXES, BrokenFileError, ChangedFileError, bare_suffix, stream_of, unknown_stream
 from ingest.load import FAILED, LoadResult, load_file, shown_path
 from ingest.server import home_folder
-from ingest.sources import SUFFIXES, BrokenFileError, ChangedFileError, bare_suffix, stream_of, unknown_stream
 
 DONE, BROKEN = "done", "failed"
 UNFINISHED = (".part", ".tmp", ".partial", ".crdownload", ".filepart")

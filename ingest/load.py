@@ -18,17 +18,9 @@ import psycopg
 from psycopg import errors, sql
 
 from ingest.errors import TidemarkError
-from ingest.sources import (
-    BrokenFileError,
-    Found,
-    Record,
-    checksum,
-    find_files,
-    pieces,
-    records_of,
-    stream_of,
-    unknown_stream,
-)
+from ingest.files import BrokenFileError, Found, stream_of, unknown_stream
+from ingest.reading import Record, checksum, pieces, records_of
+from ingest.sources import find_files
 from ingest.streams.consent import without_person
 from ingest.streams.lines import LARGEST_RECORD, Block, mend
 from ingest.streams.record import PLACE_COLUMNS, SEPARATOR, Refused, Row, Stream, Taken, escaped

@@ -25,7 +25,7 @@ from psycopg.rows import class_row, dict_row
 
 from ingest.errors import TidemarkError
 from ingest.load import LoadResult, load_file
-from ingest.sources import KEPT_OF_OVERLONG, is_object
+from ingest.reading import KEPT_OF_OVERLONG, is_object
 from ingest.streams.lines import LARGEST_RECORD, mend
 from ingest.streams.record import Stream
 from ingest.streams.registry import DECODERS

@@ -15,9 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from ingest.errors import TidemarkError
-from ingest.sources import CHUNK, SUFFIXES, BrokenFileError, Found, is_data, shown_reason
+from ingest.files import SUFFIXES, BrokenFileError, Found, is_data, shown_reason
 
 STDIN = "-"
+# Bytes copied at a time.
+CHUNK = 1024 * 1024
 # Also `simplecache::s3://…`.
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 # A pre-signed URL's signature, a token.

@@ -12,8 +12,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from ingest.connection import connect
+from ingest.files import Found
 from ingest.load import FAILED, LEFT_ALONE, LOADED, LoadResult, load_paths
-from ingest.sources import Found, find_files
+from ingest.sources import find_files
 from ingest.streams.registry import NAMES
 
 

@@ -25,7 +25,7 @@ from ingest.connection import connect, embedded_server
 from ingest.errors import TidemarkError
 from ingest.load import load_file, load_paths
 from ingest.migrate import migrate
-from ingest.sources import checksum
+from ingest.reading import checksum
 from tests.conftest import CHECKOUT, HOME_PREFIX, HOMES, create_database, drop_database, remove_home
 
 EVENTS_IN_FILE, BAD_IN_FILE = 600, 2

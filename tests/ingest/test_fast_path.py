@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest import load, sources
+from ingest import load, reading
 from ingest.connection import connect
 from ingest.load import load_file
 from ingest.streams import plain
@@ -55,7 +55,7 @@ def taken_rows(events, lines):
 
 def general_rows(events, line):
     """By element, the columns of the rows the general way makes of a line; None when it refuses anything."""
-    decoded = events.decode(mend(line.strip(sources.BLANKS)))
+    decoded = events.decode(mend(line.strip(reading.BLANKS)))
     if decoded.refused:
         return None
     assert decoded.records == len(decoded.rows)
@@ -393,11 +393,11 @@ def test_a_load_in_the_middle_of_its_file_holds_no_other_load_up(database, tmp_p
     def stop(read):
         nonlocal seen
         seen += read
-        if size < seen - sources.CHUNK < 2 * size and not in_the_middle.is_set():
+        if size < seen - reading.CHUNK < 2 * size and not in_the_middle.is_set():
             in_the_middle.set()
             assert go_on.wait(60)
 
-    assert size > 2 * sources.CHUNK
+    assert size > 2 * reading.CHUNK
     with connect(database) as first, connect(database) as second, ThreadPoolExecutor(1) as pool:
         # Waiting for a lock of the first one ends in an error here, not in a timeout of the test.
         second.execute("set lock_timeout = '20s'")
@@ -426,14 +426,14 @@ def test_a_load_in_the_middle_of_its_file_holds_no_other_load_up(database, tmp_p
 def test_blocks_hold_every_line_once_under_its_number(lines, ending, ends, block):
     content = ending.join(lines) + (ending if ends else b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "BLOCK", block)
-        patch.setattr(sources, "LARGEST_RECORD", 10)
-        patch.setattr(sources, "KEPT_OF_OVERLONG", 4)
+        patch.setattr(reading, "BLOCK", block)
+        patch.setattr(reading, "LARGEST_RECORD", 10)
+        patch.setattr(reading, "KEPT_OF_OVERLONG", 4)
         found = []
-        for piece in sources.blocks(sources.Chained(b"", io.BufferedReader(io.BytesIO(content))), 1):
+        for piece in reading.blocks(reading.Chained(b"", io.BufferedReader(io.BytesIO(content))), 1):
             if isinstance(piece, Block):
                 assert piece.content.removesuffix(b"\n").split(b"\n") == piece.lines
-                found += sources.records_of(piece)
+                found += reading.records_of(piece)
             else:
                 found.append(piece)
     whole = [line + ending[:-1] for line in lines[:-1]] + [line + ending[:-1] * ends for line in lines[-1:]]

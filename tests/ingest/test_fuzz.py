@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.connection import connect
+from ingest.files import BrokenFileError, stream_of
 from ingest.load import load_file
-from ingest.sources import BrokenFileError, checksum, records, stream_of
+from ingest.reading import checksum, records
 from ingest.streams.lines import mend
 from ingest.streams.record import SEPARATOR
 from ingest.streams.registry import READ

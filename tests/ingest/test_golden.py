@@ -12,8 +12,8 @@ import yaml
 from psycopg.types.json import set_json_loads
 
 from ingest.connection import connect
+from ingest.files import stream_of
 from ingest.load import load_file
-from ingest.sources import stream_of
 from ingest.streams.registry import READ
 from ingest.streams.shape import camel
 

@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from itertools import pairwise
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,11 +15,12 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest import sources
+from ingest import reading
 from ingest.connection import connect
 from ingest.errors import TidemarkError
+from ingest.files import BrokenFileError, ChangedFileError, stream_of
 from ingest.load import load_file, load_paths
-from ingest.sources import BrokenFileError, ChangedFileError, find_files, stream_of
+from ingest.sources import find_files
 
 NOT_JSON = b"{not json"
 
@@ -266,7 +268,7 @@ def test_overlong_lines_are_rejected_in_bounded_memory(loader, tmp_path):
     kept = loader.execute(
         "select length(record), line_number from raw.rejects where load_id = %s", [result.load_id]
     ).fetchone()
-    assert kept == (sources.KEPT_OF_OVERLONG, 2)
+    assert kept == (reading.KEPT_OF_OVERLONG, 2)
     assert stored(loader, result, "line_number") == [(1,), (3,)]
 
 
@@ -426,7 +428,7 @@ def test_an_array_with_bad_elements(loader, tmp_path):
 
 
 def test_an_array_too_large_to_be_read_whole_says_so(loader, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "LARGEST_DOCUMENT", 1000)
+    monkeypatch.setattr(reading, "LARGEST_DOCUMENT", 1000)
     path = tmp_path / "events.json"
     path.write_text(json.dumps([event(n) for n in range(100)], indent=1))
     with pytest.raises(BrokenFileError, match="one document per line"):
@@ -454,12 +456,12 @@ def test_an_empty_file_is_a_load_of_nothing(loader, tmp_path):
     ],
 )
 def test_the_stream_is_told_by_the_nearest_name(path, stream):
-    assert stream_of(sources.Path(path)) == stream
+    assert stream_of(Path(path)) == stream
 
 
 def test_two_streams_in_one_name_are_no_answer():
     with pytest.raises(TidemarkError, match="--stream"):
-        stream_of(sources.Path("events-and-costs.ndjson"))
+        stream_of(Path("events-and-costs.ndjson"))
 
 
 def test_folders_and_patterns_find_each_file_once(tmp_path):

@@ -31,10 +31,10 @@ from hypothesis import strategies as st
 from ingest import BatchWriter
 from ingest.connection import connect
 from ingest.errors import TidemarkError
+from ingest.files import stream_of
 from ingest.inbox import inbox_folder, ingest_inbox, waiting
 from ingest.landing import buffer as buffer_module
 from ingest.landing.encode import encode
-from ingest.sources import stream_of
 from ingest.streams.lines import LARGEST_RECORD
 from ingest.streams.registry import READ
 
