@@ -65,3 +65,13 @@
         )
     )
 {%- endmacro %}
+
+
+{# Newest time a snapshot tells, by its start, its path or what happened in it: one broken clock spoils it. #}
+{% macro newest_batch_time() -%}
+    greatest(
+        {{ batch_time() }},
+        {{ newest_item_time() }},
+        started_at + {{ milliseconds('path_timings[cardinality(path_timings)]') }}
+    )
+{%- endmacro %}

@@ -290,13 +290,13 @@ def test_the_page_on_anomalies_tells_every_column_of_its_seeds(seed):
 
 
 def test_the_limits_told_are_the_codes():
-    lines, sources = (importlib.import_module(f"ingest.{name}") for name in ("streams.lines", "sources"))
+    lines, reading = (importlib.import_module(f"ingest.{name}") for name in ("streams.lines", "reading"))
     page = text_of(CHECKOUT / "docs" / "loading.md")
     for said, value in (
         (r"over (\d+) MiB \(", lines.LARGEST_RECORD >> 20),
-        (r"first (\d+) KiB", sources.KEPT_OF_OVERLONG >> 10),
+        (r"first (\d+) KiB", reading.KEPT_OF_OVERLONG >> 10),
         (r"nesting over (\d+) levels", lines.DEEPEST_NESTING),
         (r"over ([\d,]+) keys", lines.MOST_KEYS),
-        (r"array over (\d+) MiB", sources.LARGEST_DOCUMENT >> 20),
+        (r"array over (\d+) MiB", reading.LARGEST_DOCUMENT >> 20),
     ):
         assert int(re.search(said, page)[1].replace(",", "")) == value

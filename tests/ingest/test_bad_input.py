@@ -526,17 +526,43 @@ def test_what_comes_from_the_future_or_before_the_horizon_is_loaded_and_kept_out
     write(tmp_path / "llm_requests.ndjson", *(
         json.dumps({"model": name, "timestamp": told}).encode() for name, told in times.items()
     ))  # fmt: skip
+    batch = {"sessionId": "s", "batchId": "c1a7a0de-94b5-4a39-9a34-6f1b1f5e7a10", "pathSequence": ["/"]}
+    write(tmp_path / "session_batches.ndjson", *(
+        json.dumps({**batch, "startedAt": times[name]}).encode() for name in ("closed", "kept", "future")
+    ))  # fmt: skip
+    write(
+        tmp_path / "costs.ndjson",
+        json.dumps({"amount": 1, "timestamp": times["closed"]}).encode(),
+        json.dumps({"amount": 1, "timestamp": now, "dnt": True}).encode(),
+    )
     done = run_ingest("load", tmp_path, server=fresh_database)
     assert (done.returncode, done.stderr) == (0, "")
     with closing(connect(fresh_database, autocommit=True)) as connection:
         connection.execute("update ops.horizon set horizon = to_timestamp(%s)", [horizon])
-        connection.execute("insert into ops.bounds (target, completed_seq, to_seq) values ('prod', 2, 2)")
+        connection.execute("insert into ops.bounds (target, completed_seq, to_seq) values ('prod', 4, 4)")
         build_staging(fresh_database, tmp_path)
         for table, column in (("events", "event_name"), ("llm_requests", "model")):
             loaded = connection.execute(f"select {column} from raw.{table} order by 1").fetchall()
             assert [name for (name,) in loaded] == sorted(times)
             seen = connection.execute(f"select {column} from staging.stg_{table} order by 1").fetchall()
             assert [name for (name,) in seen] == ["kept", "skewed"]
+        flagged = connection.execute("select stream, line_number, reason from staging.stg_kept_out order by 1, 2")
+        assert flagged.fetchall() == [
+            # A cost is counted however old it is.
+            ("costs", 2, "without consent"),
+            ("events", 1, "from the future"),
+            ("events", 4, "before the horizon"),
+            ("llm_requests", 1, "from the future"),
+            ("llm_requests", 4, "before the horizon"),
+            ("session_batches", 1, "before the horizon"),
+            ("session_batches", 3, "from the future"),
+        ]
+        counted = connection.execute("""
+            select sum(records), count(*),
+                min(received_date) = (select min(received_at at time zone 'UTC')::date from raw.events)
+            from marts.agg_kept_out
+        """)
+        assert counted.fetchall() == [(7, 7, True)]
 
 
 def build_staging(server, folder):
@@ -544,7 +570,7 @@ def build_staging(server, folder):
     done = subprocess.run(
         [
             os.path.join(os.path.dirname(sys.executable), "dbt"), "--quiet", "build",
-            "--select", "query_parameters", "stg_events", "stg_llm_requests",
+            "--select", "query_parameters", "stg_events", "stg_llm_requests", "stg_kept_out", "agg_kept_out",
             "--exclude-resource-type", "test", "unit_test",
             "--target-path", str(folder / "target"), "--log-path", str(folder / "logs"),
         ],

@@ -34,6 +34,7 @@ VALUES = {
     "date": "2026-03-0{number}",
     "interval": "{number} days",
     "inet": "2001:db8::{number}",
+    "cidr": "10.0.{number}.0/24",
     "bytea": "\\x00ff0{number}",
     "jsonb": '{{"number": {number}.10, "text": "é"}}',
     "text[]": '{{"a,{number}",NULL}}',

@@ -29,6 +29,9 @@ TESTED_ELSEWHERE = {
     "should_full_refresh": "test_refresh adds a model",
     "is_listed_for_rebuild": "test_refresh adds a model",
     "analyze_when_built_whole": "speed alone hangs on it",
+    "is_open": "test_bad_input loads what is before the horizon",
+    "is_credible": "test_bad_input loads what is from the future",
+    "newest_batch_time": "fact_14_a_server_rows_interaction_from_the_future_is_left_out",
     "card_number": "the tests of scrubbed and scrubbed_json",
     "listed_parameters": "scrubbed_url_keeps_listed_parameters",
     "settle_bounds": "test_refresh calls dbt by hand, and beside a refresh",
@@ -81,6 +84,9 @@ def test_a_staging_model_reads_one_stream_and_a_stream_has_one(manifest):
     streams = Counter()
     for model in nodes(manifest, "model", "models/staging"):
         read = {name for _, name in model["sources"]} - LEDGER
+        if model["name"] == "stg_kept_out":
+            # What no mart counts, of all streams.
+            continue
         assert len(read) == 1, (model["name"], read)
         assert model["name"] == f"stg_{next(iter(read))}"
         streams.update(read)

@@ -38,4 +38,4 @@ select
     currency,
     {{ scrubbed_json('properties') }} as properties
 from costs
-where occurred_at <= received_at + interval '24 hours'
+where {{ is_credible('occurred_at') }}

@@ -61,5 +61,5 @@ select
     {{ scrubbed_json('properties') }} as properties
 from events
 where
-    occurred_at >= (select ops.horizon())
-    and occurred_at <= received_at + interval '24 hours'
+    {{ is_open('occurred_at') }}
+    and {{ is_credible('occurred_at') }}

@@ -21,4 +21,4 @@ select
     -- who; name and e-mail address stay in raw
     {{ scrubbed_json("(properties - '{email,user_email,userEmail,name,user_name,userName}'::text[])") }} as traits
 from identifies
-where occurred_at <= received_at + interval '24 hours'
+where {{ is_credible('occurred_at') }}

@@ -59,5 +59,5 @@ select
     {{ scrubbed('feedback') }} as feedback
 from requests
 where
-    occurred_at >= (select ops.horizon())
-    and occurred_at <= received_at + interval '24 hours'
+    {{ is_open('occurred_at') }}
+    and {{ is_credible('occurred_at') }}

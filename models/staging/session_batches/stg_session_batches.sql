@@ -49,10 +49,5 @@ select
     {{ scrubbed_json('metadata') }} as metadata
 from snapshots
 where
-    {{ batch_time() }} >= (select ops.horizon())
-    -- a clock more than a day ahead of receipt is broken, whichever of its times says so
-    and greatest(
-        {{ batch_time() }},
-        {{ newest_item_time() }},
-        started_at + {{ milliseconds('path_timings[cardinality(path_timings)]') }}
-    ) <= received_at + interval '24 hours'
+    {{ is_open(batch_time()) }}
+    and {{ is_credible(newest_batch_time()) }}
