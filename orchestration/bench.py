@@ -204,7 +204,7 @@ def measure_two(server: Server, events: Path, folder: Path) -> Measure:
 
 def empty(connection: psycopg.Connection) -> None:
     """Take every event and load out of the database."""
-    connection.execute("truncate raw.events, raw.rejects, raw.loads restart identity")
+    connection.execute("truncate raw.events, raw.rejects, raw.loads restart identity cascade")
     connection.commit()
 
 
