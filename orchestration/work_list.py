@@ -36,6 +36,9 @@ select 'anonymous', anonymous_id, session_group
 from raw.events where anonymous_id is not null and {OF_NEW_LOADS}
 union
 select 'anonymous', anonymous_id, session_group
+from raw.identifies where anonymous_id is not null and {OF_NEW_LOADS}
+union
+select 'anonymous', anonymous_id, session_group
 from raw.llm_requests where anonymous_id is not null and {OF_NEW_LOADS}
 on conflict do nothing
 """
@@ -55,6 +58,9 @@ where superseded_by in (select load_id from new_loads)
 union
 select %(target)s, 'session_group', session_group
 from raw.events where not withheld and {OF_NEW_LOADS}
+union
+select %(target)s, 'session_group', session_group
+from raw.identifies where not withheld and {OF_NEW_LOADS}
 union
 select %(target)s, 'session_group', session_group
 from raw.llm_requests where not withheld and {OF_NEW_LOADS}

@@ -143,16 +143,18 @@ class _Widget:
 
     def identify(self, number: int) -> None:
         """The visitor gives a name; only the stream of identifies tells."""
+        user_id = f"shopper_{number:06d}"
         record = {
             "sessionId": self.session_id,
             "anonymousId": self.anonymous_id,
-            "user_id": f"shopper_{number:06d}",
+            "user_id": user_id,
             "user_email": f"shopper{number}@example.com",
             "user_name": f"Shopper {number}",
             "user_metadata": {"plan": "pro", "signup_date": "2024-01-01"},
             "timestamp": iso(self.now),
         }
         self.sample.delivery.send("identifies", record, self.now)
+        self.sample.truth.signed_in(self.anonymous_id, user_id, self.now)
 
     def _server_side(self, record: dict[str, Any]) -> None:
         flat = {"chatbotId": WIDGET_APP, "sessionId": self.session_id, **self.about, **record}

@@ -7,8 +7,18 @@
 
 with
 
+identifies as (
+    select session_group, session_id, anonymous_id, user_id, identified_at as occurred_at
+    from {{ ref('stg_identifies') }}
+    where user_id is not null and {{ where_touched('session_group') }}
+),
+
 -- one record that names both
 same_record as (
+    select session_group, anonymous_id, user_id, occurred_at as signed_in_at, 'identify call' as evidence
+    from identifies
+    where anonymous_id is not null
+    union all
     select session_group, anonymous_id, user_id, occurred_at as signed_in_at, 'shared record' as evidence
     from {{ ref('stg_events') }}
     where anonymous_id is not null and user_id is not null and {{ where_touched('session_group') }}
@@ -37,6 +47,10 @@ session_rows as (
     select session_group, anonymous_id, user_id, started_at
     from {{ ref('int_batch_snapshots') }}
     where {{ where_touched('session_group') }}
+    union all
+    select session_group, anonymous_id, user_id, occurred_at
+    from identifies
+    where session_id is not null
 ),
 
 -- a session that was anonymous and then had a user

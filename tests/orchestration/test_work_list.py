@@ -14,6 +14,7 @@ RECORDS = {
     "events": {"event": "clicked", "timestamp": AT},
     "llm_requests": {"model": "m", "requestId": "r1", "timestamp": AT},
     "session_batches": BATCH,
+    "identifies": {"userId": "u2", "anonymousId": "v2", "timestamp": AT},
 }
 
 
@@ -22,7 +23,6 @@ def test_withheld_rows_and_streams_without_models_touch_nothing(fresh_database, 
     lines = [{**RECORDS[stream], "sessionId": "kept"}, {**RECORDS[stream], "sessionId": "private", "dnt": "1"}]
     files = {
         stream: lines,
-        "identifies": [{"userId": "u1", "anonymousId": "v1", "timestamp": AT}],
         "costs": [{"amount": 1, "userId": "u1", "timestamp": AT}],
         "privacy_requests": [{"type": "erase", "userId": "u1", "requestedAt": AT}],
     }

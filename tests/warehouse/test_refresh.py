@@ -105,6 +105,19 @@ def test_a_sign_in_moves_every_earlier_visit_to_the_user(warehouse):
     assert warehouse.query("select sum(new_visitors) from marts.agg_daily_stats") == [(1,)]
 
 
+def test_an_identify_call_weeks_later_moves_every_earlier_visit_to_the_user(warehouse):
+    """Only the stream of identifies tells who it was; telling it makes no visit."""
+    visits = warehouse.query("select count(*) from marts.fct_sessions")
+    told = {"userId": "u1", "anonymousId": "a1", "timestamp": "2026-03-20T10:00:00Z"}
+    warehouse.load("identifies", [json.dumps(told).encode()])
+    run = warehouse.refresh()
+    assert run.rebuilt == []
+    assert warehouse.query("select count(*) from marts.fct_sessions") == visits
+    assert warehouse.query("select user_id, total_sessions from marts.dim_visitors") == [("u1", visits[0][0])]
+    assert warehouse.query("select anonymous_id, evidence from marts.visitor_aliases") == [("a1", "identify call")]
+    assert warehouse.query("select distinct user_id from marts.fct_events") == [("u1",)]
+
+
 def test_an_alias_belongs_to_the_last_sign_in_before_or_else_the_first(warehouse):
     warehouse.load(
         "events",
