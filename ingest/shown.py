@@ -70,3 +70,9 @@ def print_table(rows: Iterable[Mapping[str, Any]], title: str | None = None) -> 
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False).print(table)
+
+
+def tell_rejected(count: int) -> None:
+    """Says on standard error how many records were rejected, if any, and where to look."""
+    if count:
+        print(f"{count} rejected: see `python -m ingest rejects list`", file=sys.stderr)

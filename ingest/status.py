@@ -58,9 +58,7 @@ def status(connection: psycopg.Connection, last: int = 10, inbox: Path | None = 
             "loads": cursor.execute(LOADS, [last]).fetchall(),
             "rejects": summary(connection, Filters(limit=REASONS_SHOWN)),
             "streams": cursor.execute(STREAMS).fetchall(),
-            "newest_seq": cursor.execute("select coalesce(max(published_seq), 0) as seq from raw.loads").fetchone()[
-                "seq"
-            ],
+            "newest_seq": cursor.execute(NEWEST).fetchone()["seq"],
             "marks": cursor.execute(MARKS).fetchall(),
             "inbox": inbox_state(inbox or inbox_folder()),
         }

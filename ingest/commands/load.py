@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import click
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from ingest.connection import connect
 from ingest.files import Found
 from ingest.load import FAILED, LEFT_ALONE, LOADED, LoadResult, load_paths
+from ingest.shown import print_table, tell_rejected
 from ingest.sources import find_files
 from ingest.streams.registry import NAMES
 
@@ -50,37 +51,24 @@ def load(paths: tuple[str, ...], stream: str | None, app: str | None, force: boo
     with connect() as connection, progress_bar(files) as advance:
         load_paths(connection, files, stream=stream, app=app, force=force, progress=advance, report=report)
     if not as_json:
-        Console(width=None if sys.stdout.isatty() else 160).print(table(results))
+        print_table(map(shown, results))
     rejected = sum(result.rejected for result in results)
-    if rejected:
-        click.echo(f"{rejected} rejected: see `python -m ingest rejects list`", err=True)
+    tell_rejected(rejected)
     if any(result.status == FAILED for result in results):
         sys.exit(2)
     if strict and rejected:
         sys.exit(1)
 
 
-def table(results: list[LoadResult]) -> Table:
-    """One line per file."""
-    lines = Table(box=None, pad_edge=False)
-    for heading in ("file", "stream", "status"):
-        lines.add_column(heading, overflow="fold")
-    for heading in ("records", "loaded", "rejected", "seconds", "rows/s"):
-        lines.add_column(heading, justify="right")
-    for result in results:
-        counts = ["", "", "", "", ""]
-        if result.status == LOADED:
-            rate = f"{result.loaded / result.seconds:,.0f}" if result.seconds else ""
-            counts = [f"{n:,}" for n in (result.records, result.loaded, result.rejected)]
-            counts += [f"{result.seconds:.2f}", rate]
-        # Not `markup`: a file's name may hold square brackets.
-        lines.add_row(*(escape_markup(cell) for cell in (result.file, result.stream, result.status, *counts)))
-    return lines
-
-
-def escape_markup(cell: str) -> str:
-    """Text that rich prints as it stands."""
-    return cell.replace("[", "\\[")
+def shown(result: LoadResult) -> dict[str, Any]:
+    """One line of the table: a file."""
+    line: dict[str, Any] = {"file": result.file, "stream": result.stream, "status": result.status}
+    is_loaded = result.status == LOADED
+    for name in ("records", "loaded", "rejected"):
+        line[name] = getattr(result, name) if is_loaded else None
+    line["seconds"] = Decimal(f"{result.seconds:.2f}") if is_loaded else None
+    line["rows/s"] = round(result.loaded / result.seconds) if is_loaded and result.seconds else None
+    return line
 
 
 def progress_bar(files: list[Found]) -> Any:

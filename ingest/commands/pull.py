@@ -1,15 +1,13 @@
 """`python -m ingest pull`: rows of another PostgreSQL database into raw."""
 
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
-from ingest.commands.load import escape_markup
 from ingest.connection import connect
 from ingest.errors import TidemarkError
 from ingest.pull.mapping import Mapping, described, interval, mappings, read_mapping
@@ -17,6 +15,7 @@ from ingest.pull.run import DEFAULT_BATCH, FAILED, PullResult
 from ingest.pull.run import pull as pull_mapping
 from ingest.pull.source import DEFAULT_SCHEMA, VARIABLE, source_of
 from ingest.pull.state import all_progress
+from ingest.shown import print_table, tell_rejected
 from ingest.streams.values import Refusal, timestamp
 
 MOST_IN_A_BATCH = 1_000_000
@@ -89,10 +88,8 @@ def pull(
             results.append(pull_mapping(warehouse, there, mapping, **options))
             report(results[-1], as_json)
     if not as_json:
-        Console(width=None if sys.stdout.isatty() else 160).print(table(results))
-    rejected = sum(result.rejected for result in results)
-    if rejected:
-        click.echo(f"{rejected} rejected, see raw.rejects", err=True)
+        print_table(map(shown, results))
+    tell_rejected(sum(result.rejected for result in results))
     if any(result.status == FAILED for result in results):
         sys.exit(2)
 
@@ -124,23 +121,11 @@ def report(result: PullResult, as_json: bool) -> None:
         click.echo(f"Error: {result.error}", err=True)
 
 
-def table(results: list[PullResult]) -> Table:
-    """One line per mapping."""
-    lines = Table(box=None, pad_edge=False)
-    for heading in ("mapping", "stream", "status"):
-        lines.add_column(heading, overflow="fold")
-    for heading in ("read", "known", "loaded", "rejected", "seconds"):
-        lines.add_column(heading, justify="right")
-    lines.add_column("watermark", overflow="fold")
-    for result in results:
-        counts = [f"{n:,}" for n in (result.read, result.known, result.loaded, result.rejected)]
-        lines.add_row(
-            *(escape_markup(cell) for cell in (result.mapping, result.stream, result.status)),
-            *counts,
-            f"{result.seconds:.2f}",
-            result.watermark or "",
-        )
-    return lines
+def shown(result: PullResult) -> dict[str, Any]:
+    """One line of the table: a mapping."""
+    line = {name: getattr(result, name) for name in ("mapping", "stream", "status", "read", "known")}
+    line |= {"loaded": result.loaded, "rejected": result.rejected}
+    return line | {"seconds": Decimal(f"{result.seconds:.2f}"), "watermark": result.watermark}
 
 
 def show_mappings(known: dict[str, Mapping], progress: list[dict[str, Any]], as_json: bool) -> None:
@@ -153,10 +138,5 @@ def show_mappings(known: dict[str, Mapping], progress: list[dict[str, Any]], as_
         for line in lines:
             click.echo(msgspec.json.encode(line))
         return
-    shown = Table(box=None, pad_edge=False)
     columns = ("mapping", "stream", "table", "watermark_column", "source", "watermark", "rows_pulled", "pulled_at")
-    for column in columns:
-        shown.add_column(column.replace("_", " "), overflow="fold")
-    for line in lines:
-        shown.add_row(*(escape_markup(str(line.get(column) or "")) for column in columns))
-    Console(width=None if sys.stdout.isatty() else 200).print(shown)
+    print_table({column: line.get(column) for column in columns} for line in lines)
