@@ -140,6 +140,10 @@ def test_a_plain_row_holds_what_the_record_says():
         {"sessionId": "x" * 256},
         {"sessionId": 5},
         {"eventName": "null"},
+        # What a widget's session counts is named and counted by the general way.
+        {"eventName": "sent"},
+        {"eventName": "session_increment"},
+        {"eventName": "session_upsert"},
         {"timestamp": "9999-01-01T00:00:00Z"},
         {"timestamp": "tomorrow"},
         {"screenWidth": "wide"},
