@@ -1,6 +1,6 @@
-{# Whether a time is not before the horizon: earlier days are purged and closed. #}
+{# Whether a row of raw is not before the horizon, or is carried over it: earlier days are purged and closed. #}
 {% macro is_open(column) -%}
-    {{ column }} >= (select ops.horizon())
+    ({{ column }} >= (select ops.horizon()) or carried)
 {%- endmacro %}
 
 

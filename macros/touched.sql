@@ -123,8 +123,9 @@
 {% endmacro %}
 
 
-{# The visits of the touched groups, each with the span in which a flush shows it: from its start to the next one's. #}
+{# The open visits of the touched groups, each with the span in which a flush shows it: from its start to the next one's. #}
 {% macro visits_of_touched_groups() -%}
+    select * from (
     select
         *,
         case
@@ -134,6 +135,8 @@
     from {{ ref('int_sessions') }}
     where {{ where_touched('session_group') }}
     window in_group as (partition by session_group order by started_at)
+    ) as spans
+    where is_closed is not true
 {%- endmacro %}
 
 

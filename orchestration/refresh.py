@@ -75,7 +75,7 @@ def refreshing(server: Server, target: str, manifest: Mapping[str, Any]) -> Iter
     mark = mark_name(target, server)
     sources = open_sources()
     with connect(server, autocommit=True, application_name=f"tidemark refresh {mark}") as connection:
-        _take_lock(connection, mark)
+        take_lock(connection, mark)
         refresh = _begin(connection, mark, manifest, sources)
         try:
             yield refresh
@@ -94,7 +94,12 @@ def set_phase(server: Server, refresh: Refresh, phase: str) -> None:
         connection.execute("update ops.refreshes set phase = %s where refresh_id = %s", [phase, refresh.refresh_id])
 
 
-def _take_lock(connection: psycopg.Connection, mark: str) -> None:
+def take_lock(connection: psycopg.Connection, mark: str) -> None:
+    """Take a target's refresh lock for as long as the connection lives.
+
+    Raises:
+        TidemarkError: another process has it, or the schema is not there.
+    """
     try:
         held = connection.execute(
             "select pg_try_advisory_lock(hashtext('tidemark.refresh'), hashtext(%s))", [mark]

@@ -51,6 +51,10 @@ session_rows as (
     select session_group, anonymous_id, user_id, occurred_at
     from identifies
     where session_id is not null
+    union all
+    select session_group, anonymous_id, user_id, first_at
+    from {{ ref('stg_closed_identities') }}
+    where {{ where_touched('session_group') }}
 ),
 
 -- a session that was anonymous and then had a user
@@ -82,6 +86,10 @@ evidence as (
     select * from same_batch
     union all
     select * from same_session
+    union all
+    select session_group, anonymous_id, user_id, signed_in_at, evidence
+    from {{ ref('stg_closed_edges') }}
+    where {{ where_touched('session_group') }}
 ),
 
 -- only a change of user is news

@@ -5,6 +5,16 @@
     )
 }}
 
+{% set recorded = {
+    'told_by': 'text', 'request_id': 'text', 'message_id': 'text', 'chat_id': 'text', 'app_id': 'text',
+    'user_id': 'text', 'workspace_id': 'text', 'project_id': 'text', 'team_id': 'text', 'feature_id': 'text',
+    'plan': 'text', 'model': 'text', 'provider': 'text', 'baseline_model': 'text', 'status_code': 'integer',
+    'status': 'text', 'stopped': 'boolean', 'regenerated': 'boolean', 'was_routed': 'boolean',
+    'router_confidence': 'numeric', 'occurred_at': 'timestamptz', 'input_tokens': 'bigint', 'output_tokens': 'bigint',
+    'total_tokens': 'bigint', 'cached_tokens': 'bigint', 'cache_write_tokens': 'bigint', 'reasoning_tokens': 'bigint',
+    'latency_ms': 'bigint', 'reported_cost_usd': 'numeric', 'rating': 'numeric', 'feedback': 'text'
+} %}
+
 with
 
 tellings as (
@@ -52,6 +62,11 @@ pairs as (
     where browser.told_by = 'browser'
 ),
 
+closed_requests as (
+    select * from {{ ref('stg_closed_requests') }}
+    where {{ where_touched('session_group') }}
+),
+
 -- the same request told by the browser and by the server: mutual nearest neighbours
 matches as (
     select browser_key, server_key from pairs
@@ -61,6 +76,7 @@ matches as (
 select
     told.session_group,
     told.telling_key as request_key,
+    null::uuid as closed_session_key,
     case
         when browser.telling_key is not null then 'both' else told.told_by
     end as told_by,
@@ -104,4 +120,17 @@ left join feedback as by_request
     on told.request_id = by_request.request_id
 left join feedback as by_message
     on told.message_id = by_message.message_id and by_message.request_id is null
-where told.telling_key not in (select browser_key from matches)
+where
+    told.telling_key not in (select browser_key from matches)
+    and told.telling_key not in (select request_key from closed_requests)
+
+union all
+
+select
+    session_group,
+    request_key,
+    session_key as closed_session_key,
+    {% for name, data_type in recorded.items() %}
+    {{ recorded_value('request', name, data_type) }} as {{ name }}{{ ',' if not loop.last }}
+    {% endfor %}
+from closed_requests

@@ -40,5 +40,11 @@ select distinct on (session_group)
     user_id,
     signed_in_at,
     batch_id
-from sign_ins
+from (
+    select * from sign_ins
+    union all
+    select session_group, merged_group, user_id, anonymous_id, signed_in_at, batch_id, 0 as snapshot_number
+    from {{ ref('stg_closed_merges') }}
+    where {{ where_touched('session_group') }}
+) as known
 order by session_group, signed_in_at, batch_id, snapshot_number, merged_group

@@ -47,7 +47,7 @@ raw_activities as (
     select * from requests
 ),
 
-activities as (
+told_activities as (
     select
         {{ owner_group('raw_activities') }} as session_group,
         raw_activities.started_at as at,
@@ -70,6 +70,30 @@ activities as (
     where kind = 'goal' and {{ where_touched('session_group') }}
 ),
 
+-- a run that crosses the horizon is taken up where its last visit began
+tails as (
+    select
+        {{ owner_group('resumed') }} as session_group,
+        min(resumed.visit_started_at) as open_from,
+        min(resumed.run_started_at) as run_started_at
+    from {{ ref('stg_session_tails') }} as resumed
+    left join merged on resumed.session_group = merged.session_group
+    group by {{ owner_group('resumed') }}
+),
+
+activities as (
+    select
+        told.session_group,
+        told.at,
+        told.user_id,
+        told.anonymous_id,
+        told.app_id,
+        case when told.at = tails.open_from then tails.run_started_at else told.at end as run_at
+    from told_activities as told
+    left join tails on told.session_group = tails.session_group
+    where told.at >= coalesce(tails.open_from, (select ops.horizon()))
+),
+
 gaps as (
     select
         *,
@@ -88,7 +112,7 @@ capped as (
     select
         *,
         floor(
-            extract(epoch from at - min(at) over (partition by session_group, run_number))
+            extract(epoch from at - min(run_at) over (partition by session_group, run_number))
             / {{ var('session_cap_hours') * 3600 }}
         ) as cap_number
     from runs

@@ -539,6 +539,7 @@ def test_what_comes_from_the_future_or_before_the_horizon_is_loaded_and_kept_out
     assert (done.returncode, done.stderr) == (0, "")
     with closing(connect(fresh_database, autocommit=True)) as connection:
         connection.execute("update ops.horizon set horizon = to_timestamp(%s)", [horizon])
+        connection.execute("insert into ops.closings (horizon, published_seq) values (to_timestamp(%s), 0)", [horizon])
         connection.execute("insert into ops.bounds (target, completed_seq, to_seq) values ('prod', 4, 4)")
         build_staging(fresh_database, tmp_path)
         for table, column in (("events", "event_name"), ("llm_requests", "model")):

@@ -43,6 +43,18 @@ measurements as (
     where reading.amount is not null and {{ where_touched('requests.request_date') }}
 )
 
+-- what a closed day held stands; of its facts only those of visits that cross the horizon are left
+select
+    metric,
+    app_id,
+    bucket_at,
+    bucket_date,
+    {{ recorded_value('metric_value', 'grain_minutes', 'integer') }} as grain_minutes,
+    {{ recorded_value('metric_value', 'value', 'numeric') }} as value,
+    {{ recorded_value('metric_value', 'observations', 'bigint') }} as observations
+from {{ ref('stg_closed_metric_values') }}
+where {{ where_touched('bucket_date') }}
+union all
 select
     metrics.metric,
     measurements.app_id,
@@ -56,4 +68,5 @@ select
     count(*) as observations
 from measurements
 inner join {{ ref('metrics') }} as metrics on measurements.source = metrics.source
+where measurements.measured_at >= (select ops.horizon())
 group by metrics.metric, metrics.measure, metrics.grain_minutes, measurements.app_id, bucket_at

@@ -8,7 +8,7 @@ with
 
 visits as (
     select * from {{ ref('int_sessions') }}
-    where {{ where_touched('session_group') }}
+    where {{ where_touched('session_group') }} and is_closed is not true
 ),
 
 page_views as (

@@ -71,9 +71,23 @@ counted as (
         sum(by_event) as by_events,
         sum(by_increment) as by_increments,
         max(session_total) as session_total,
-        greatest(sum(by_event), sum(by_increment)) as amount
+        greatest(sum(by_event), sum(by_increment)) as amount,
+        false as is_closed
     from tellings
     group by session_group, session_key, counter
+    union all
+    select
+        session_group,
+        session_key,
+        counter,
+        null as last_told_at,
+        by_events,
+        by_increments,
+        session_total,
+        amount,
+        true as is_closed
+    from {{ ref('stg_closed_counters') }}
+    where {{ where_touched('session_group') }}
 ),
 
 -- a total is of all visits of its session: what they lack of it is put into the visit that was told it last
@@ -82,7 +96,8 @@ missing as (
         *,
         max(session_total) over of_session - sum(amount) over of_session as missing_amount,
         row_number() over (
-            partition by session_group, counter order by session_total desc nulls last, last_told_at desc, session_key
+            partition by session_group, counter
+            order by session_total desc nulls last, is_closed, last_told_at desc, session_key
         ) as place
     from counted
     window of_session as (partition by session_group, counter)
@@ -97,3 +112,4 @@ select
     session_total::bigint as session_total,
     (amount + case when place = 1 then greatest(missing_amount, 0) else 0 end)::bigint as amount
 from missing
+where is_closed is not true

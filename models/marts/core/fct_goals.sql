@@ -12,7 +12,7 @@ with
 
 visits as (
     select * from {{ ref('int_sessions') }}
-    where {{ where_touched('session_group') }}
+    where {{ where_touched('session_group') }} and is_closed is not true
 ),
 
 -- distinct times of one name are distinct goals, and each counts once however many snapshots carry it

@@ -73,7 +73,14 @@ final as (
         requests.reported_cost_usd as cost_usd,
         case when requests.reported_cost_usd is null then 'unpriced' else 'reported' end as cost_basis
     from requests
-    {{ join_visits('requests', 'occurred_at') }}
+    inner join visits
+        on requests.session_group = visits.session_group
+        and case
+            when visits.is_closed then requests.closed_session_key = visits.session_key
+            else
+                requests.closed_session_key is null
+                and requests.occurred_at between visits.started_at and visits.ended_at
+        end
     left join session_metadata on visits.session_key = session_metadata.session_key
 )
 

@@ -15,7 +15,7 @@ with
         {{ 'element' if stream in elements else '0 as element' }},
         received_at,
         withheld,
-        {{ is_open(time) if stream in closed else 'true' }} as is_open,
+        {{ time if stream in closed else 'null::timestamptz' }} as closes_at,
         {{ is_credible(time) }} as is_credible
     from {{ source('raw', stream) }}
 ),
@@ -28,7 +28,7 @@ session_batches as (
         0 as element,
         received_at,
         withheld,
-        {{ is_open(batch_time()) }} as is_open,
+        {{ batch_time() }} as closes_at,
         {{ is_credible(newest_batch_time()) }} as is_credible
     from {{ source('raw', 'session_batches') }}
 ),
@@ -38,6 +38,26 @@ rows_of_raw as (
     select '{{ stream }}' as stream, * from {{ stream }}
     {{ 'union all' if not loop.last }}
     {% endfor %}
+),
+
+loads as (
+    select * from {{ source('raw', 'loads') }}
+    where load_id in {{ published_loads() }}
+),
+
+closings as (
+    select * from {{ source('ops', 'closings') }}
+),
+
+judged as (
+    select
+        rows_of_raw.*,
+        exists (
+            select from closings
+            where rows_of_raw.closes_at < closings.horizon and loads.published_seq > closings.published_seq
+        ) as came_too_late
+    from rows_of_raw
+    inner join loads on rows_of_raw.load_id = loads.load_id
 )
 
 select
@@ -48,10 +68,8 @@ select
     received_at,
     case
         when withheld then 'without consent'
-        when not is_open then 'before the horizon'
+        when came_too_late then 'before the horizon'
         else 'from the future'
     end as reason
-from rows_of_raw
-where
-    (withheld or not is_open or not is_credible)
-    and load_id in {{ published_loads() }}
+from judged
+where withheld or came_too_late or not is_credible

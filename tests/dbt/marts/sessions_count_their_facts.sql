@@ -1,6 +1,6 @@
 {{ config(tags=['nightly']) }}
 
--- A visit's counts are the numbers of its rows in the fact tables.
+-- A visit's counts are the numbers of its rows in the fact tables, while these are kept.
 with
 
 counted as (
@@ -34,11 +34,14 @@ facts as (
 )
 
 select sessions.session_key
-from {{ ref('fct_sessions') }} as sessions
-full join facts on sessions.session_key = facts.session_key
+from (
+    select sessions.* from {{ ref('fct_sessions') }} as sessions
+    inner join {{ ref('int_visits') }} as visits
+        on sessions.session_group = visits.session_group and sessions.session_key = visits.session_key
+) as sessions
+left join facts on sessions.session_key = facts.session_key
 where
-    sessions.session_key is null
-    or sessions.pages_visited <> coalesce(facts.page_views, 0)
+    sessions.pages_visited <> coalesce(facts.page_views, 0)
     or sessions.goal_count <> coalesce(facts.goals, 0)
     or sessions.event_count <> coalesce(facts.events, 0)
     or sessions.llm_request_count <> coalesce(facts.requests, 0)

@@ -1,0 +1,12 @@
+select
+    -- ids
+    metric,
+    app_id,
+
+    -- times
+    bucket_at,
+    bucket_date,
+
+    -- measures
+    metric_value
+from {{ source('history', 'closed_metric_values') }}
