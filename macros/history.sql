@@ -1,9 +1,9 @@
 {#
-    Columns of the model that a jsonb object of its own former row holds, by the contract's types, in the contract's
-    order; those `instead` names stand beside it as columns.
+    Columns of a mart that a jsonb object of its own former row holds, by the contract's types, in the contract's order;
+    those `instead` names stand beside it as columns.
 #}
-{% macro recorded_columns(record, instead) -%}
-    {%- for name, column in model.columns.items() %}
+{% macro recorded_columns(mart, record, instead) -%}
+    {%- for name, column in contracted_columns(mart).items() %}
     {% if name in instead -%}
     {{ name }}
     {%- else -%}
@@ -11,6 +11,13 @@
     {%- endif %}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
+
+
+{# Name → column of a mart, in the contract's order; empty while dbt parses and in unit tests, which know no graph. #}
+{% macro contracted_columns(mart) %}
+    {% set knows_graph = execute and model.resource_type != 'unit_test' %}
+    {% do return(graph.nodes['model.tidemark.' ~ mart].columns if knows_graph else {}) %}
+{% endmacro %}
 
 
 {# One value of a jsonb object as the type it had when to_jsonb wrote it. #}

@@ -52,13 +52,13 @@ class Warehouse:
         with contextlib.closing(connect(self.server)) as connection:
             load_file(connection, path, stream=stream)
 
-    def refresh(self, as_of: datetime | str = AS_OF) -> Refresh:
-        """Refresh production as of a fixed time."""
+    def refresh(self, as_of: datetime | str = AS_OF, *, check_all: bool = False) -> Refresh:
+        """Refresh production as of a fixed time; every test may run after it, not only the hourly ones."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TIDEMARK_AS_OF", str(as_of))
             for name in [name for name in os.environ if name.startswith("PG")]:
                 patch.delenv(name)
-            return refresh(self.server, quiet=True)
+            return refresh(self.server, quiet=True, check_all=check_all)
 
     def query(self, statement: str, *parameters: object) -> list[tuple]:
         """Rows of a statement."""

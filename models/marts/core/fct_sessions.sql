@@ -137,10 +137,14 @@ open_sessions as (
     left join touches using (session_key)
 )
 
-select {{ model.columns | join(', ') }} from open_sessions
+{% set columns = contracted_columns('fct_sessions') | list %}
+
+select {{ columns | join(', ') or '*' }} from open_sessions
+{% if columns %}
 union all
 select
-    {{ recorded_columns('visit', instead=[
+    {{ recorded_columns('fct_sessions', 'visit', instead=[
         'session_group', 'session_key', 'app_id', 'visitor_id', 'user_id', 'anonymous_id', 'started_at', 'ended_at'
     ]) }}
 from closed
+{% endif %}
