@@ -90,11 +90,13 @@ def test_closing_days_changes_nothing_that_is_kept(built, copy_warehouse):
     before = kept(warehouse)
     events = warehouse.query("select count(*) from marts.fct_events where event_date >= '2026-03-30'")
     for day in (26, 30):
+        went_on = warehouse.query(
+            "select count(*) from marts.fct_sessions where %s between started_at and ended_at", at(day, 0, 0)
+        )
         done = purge(warehouse.server, date(2026, 3, day))
         assert done.closed_visits > 100
         assert done.partitions
-        # Somebody was there at midnight of the 26th, and nobody at that of the 30th.
-        assert bool(done.carried_rows) == (day == 26)
+        assert done.carried_rows >= went_on[0][0]
         run = warehouse.refresh()
         assert (run.tests_failed, run.rebuilt) == ([], [])
         assert_same(before, kept(warehouse))
