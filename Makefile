@@ -30,6 +30,10 @@ demo: $(INSTALLED) ## Sample data in, every model built, the answers printed
 refresh: $(INSTALLED) ## Load the inbox, build every model to the last load, test (TARGET=dev: your own schemas)
 	$(BIN)/python -m orchestration refresh --target $(TARGET)
 
+.PHONY: purge
+purge: $(INSTALLED) ## Close the days before a day for good (BEFORE=2026-01-01): raw goes, what outlives it stays
+	$(BIN)/python -m orchestration purge --before "$(BEFORE)"
+
 .PHONY: status
 status: $(INSTALLED) ## Lag, mark, lock, last refreshes, and why one is stuck
 	$(BIN)/python -m orchestration status

@@ -1,22 +1,23 @@
 {#
-    Columns of a mart that a jsonb object of its own former row holds, by the contract's types, in the contract's order;
-    those `instead` names stand beside it as columns.
+    Columns that a jsonb object of a former row holds: `columns` is name to type, in the order wanted; those `instead`
+    names stand beside the object as columns.
 #}
-{% macro recorded_columns(mart, record, instead) -%}
-    {%- for name, column in contracted_columns(mart).items() %}
-    {% if name in instead -%}
-    {{ name }}
-    {%- else -%}
-    {{ recorded_value(record, name, column.data_type) }} as {{ name }}
-    {%- endif %}{{ ',' if not loop.last }}
+{% macro recorded_columns(columns, record, instead=[]) -%}
+    {%- for name, data_type in columns.items() %}
+    {{ name if name in instead else recorded_value(record, name, data_type) ~ ' as ' ~ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
 
-{# Name → column of a mart, in the contract's order; empty while dbt parses and in unit tests, which know no graph. #}
+{# Name to type of a mart's columns, in the contract's order; empty while dbt parses and in unit tests, which know no graph. #}
 {% macro contracted_columns(mart) %}
-    {% set knows_graph = execute and model.resource_type != 'unit_test' %}
-    {% do return(graph.nodes['model.tidemark.' ~ mart].columns if knows_graph else {}) %}
+    {% set columns = {} %}
+    {% if execute and model.resource_type != 'unit_test' %}
+        {% for name, column in graph.nodes['model.tidemark.' ~ mart].columns.items() %}
+            {% do columns.update({name: column.data_type}) %}
+        {% endfor %}
+    {% endif %}
+    {% do return(columns) %}
 {% endmacro %}
 
 

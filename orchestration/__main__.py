@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import datetime
 from typing import Any
 
 import click
@@ -100,6 +101,27 @@ def _refresh_row(row: dict[str, Any]) -> dict[str, Any]:
         "tests failed": row["tests_failed"],
         "by": f"{row['host']}:{row['pid']}",
     }
+
+
+@orchestration.command()
+@click.option(
+    "--before",
+    required=True,
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The first day that stays open, UTC.",
+)
+@click.option("--database", help="Database on the embedded server.")
+def purge(before: datetime, database: str | None) -> None:
+    """Close every day before a day: its raw rows go, what is to outlive them stays."""
+    from orchestration.purge import purge as run_purge
+
+    done = run_purge(resolve(database), before.date())
+    click.echo(
+        f"Days before {done.horizon:%Y-%m-%d} are closed: {done.closed_visits} visits kept in history, "
+        f"{done.carried_rows} raw rows carried on for visits that are still open, "
+        f"{len(done.partitions)} raw partitions dropped."
+    )
+    click.echo("The next refresh takes the events and page views of those days out of the marts.")
 
 
 @orchestration.command()

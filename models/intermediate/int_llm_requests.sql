@@ -130,7 +130,5 @@ select
     session_group,
     request_key,
     session_key as closed_session_key,
-    {% for name, data_type in recorded.items() %}
-    {{ recorded_value('request', name, data_type) }} as {{ name }}{{ ',' if not loop.last }}
-    {% endfor %}
+    {{ recorded_columns(recorded, 'request') }}
 from closed_requests

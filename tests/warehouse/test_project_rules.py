@@ -29,7 +29,6 @@ TESTED_ELSEWHERE = {
     "should_full_refresh": "test_refresh adds a model",
     "is_listed_for_rebuild": "test_refresh adds a model",
     "analyze_when_built_whole": "speed alone hangs on it",
-    "recorded_columns": "test_purge reads closed sessions by it",
     "contracted_columns": "test_purge reads closed sessions by it",
     "is_open": "test_bad_input loads what is before the horizon",
     "is_credible": "test_bad_input loads what is from the future",

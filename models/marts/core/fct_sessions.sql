@@ -29,14 +29,6 @@ visits as (
 ),
 
 {% endfor %}
--- a closed visit stands as it was, but for whose it is: a later sign-in tells that
-closed as (
-    select visits.*, told.visit
-    from {{ ref('stg_closed_visits') }} as told
-    inner join {{ ref('int_sessions') }} as visits using (session_group, session_key)
-    where {{ where_touched('session_group') }}
-),
-
 open_sessions as (
     select
         -- ids
@@ -137,14 +129,21 @@ open_sessions as (
     left join touches using (session_key)
 )
 
-{% set columns = contracted_columns('fct_sessions') | list %}
+-- depends_on: {{ ref('stg_closed_visits') }}
+{% set columns = contracted_columns('fct_sessions') %}
 
 select {{ columns | join(', ') or '*' }} from open_sessions
 {% if columns %}
 union all
+-- a closed visit stands as it was, but for whose it is: a later sign-in tells that
 select
-    {{ recorded_columns('fct_sessions', 'visit', instead=[
+    {{ recorded_columns(columns, 'visit', instead=[
         'session_group', 'session_key', 'app_id', 'visitor_id', 'user_id', 'anonymous_id', 'started_at', 'ended_at'
     ]) }}
-from closed
+from (
+    select visits.*, told.visit
+    from {{ ref('stg_closed_visits') }} as told
+    inner join {{ ref('int_sessions') }} as visits using (session_group, session_key)
+    where {{ where_touched('session_group') }}
+) as closed
 {% endif %}

@@ -52,8 +52,8 @@ closings as (
 judged as (
     select
         rows_of_raw.*,
-        exists (
-            select from closings
+        (
+            select count(*) > 0 from closings
             where rows_of_raw.closes_at < closings.horizon and loads.published_seq > closings.published_seq
         ) as came_too_late
     from rows_of_raw

@@ -20,7 +20,7 @@ recorded as (
     select cases.*, to_jsonb(cases) as record from cases
 )
 
-select * from recorded
+select {{ recorded_columns({'plan': 'text', 'ended_at': 'timestamptz'}, 'record', ['plan']) }} from recorded
 where
     {{ recorded_value('record', 'cost_usd', 'numeric') }}::text <> '1.50'
     or {{ recorded_value('record', 'ended_at', 'timestamptz') }} <> ended_at
