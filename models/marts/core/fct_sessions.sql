@@ -20,11 +20,11 @@ visits as (
 ),
 
 {% for name, relation in {
-    'batches': 'int_session_batches', 'metadata': 'int_session_metadata', 'touches': 'int_session_touches',
-    'activity': 'agg_session_activity'
+    'batches': ref('int_session_batches'), 'metadata': ref('int_session_metadata'),
+    'touches': ref('int_session_touches'), 'activity': ref('agg_session_activity')
 }.items() %}
 {{ name }} as (
-    select * from {{ ref(relation) }}
+    select * from {{ relation }}
     where {{ where_touched('session_group') }}
 ),
 
