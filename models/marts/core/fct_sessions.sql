@@ -106,7 +106,7 @@ select
     activity.event_count,
     coalesce(batches.interaction_count, 0)::bigint as interaction_count,
     coalesce(batches.features_used, '{}') as features_used,
-    activity.error_count + coalesce(batches.error_count, 0) as error_count,
+    activity.error_count,
 
     -- widget and chat
     activity.widget_loaded_count,
