@@ -93,12 +93,8 @@ select
     touches.city,
 
     -- what happened
-    case
-        when activity.conversion_count > 0 then 'conversion'
-        when activity.pages_visited = 1 and coalesce(batches.interaction_count, 0) < 2 then 'bounce'
-        when activity.pages_visited > 5 then 'exploration'
-        else 'standard'
-    end as session_type,
+    {{ session_type('activity.conversion_count', 'activity.pages_visited', 'coalesce(batches.interaction_count, 0)') }}
+        as session_type,
     activity.conversion_count > 0 as converted,
     activity.conversion_value,
     activity.goal_count,
