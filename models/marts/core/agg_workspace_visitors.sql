@@ -21,16 +21,16 @@ with
 
 sessions as (
     select
+        {% for name, expression in told.items() %}
+        {{ expression }} as {{ name }},
+        {% endfor %}
         visitor_id,
         workspace_id,
         user_id,
         app_id,
         session_key,
         started_at,
-        ended_at,
-        {% for name, expression in told.items() %}
-        {{ expression }} as {{ name }}{{ ',' if not loop.last }}
-        {% endfor %}
+        ended_at
     from {{ ref('fct_sessions') }}
     where workspace_id is not null and {{ where_touched('visitor_id') }}
 )

@@ -24,16 +24,16 @@ visitors as (
 seen as (
     select
         workspace_id,
+        {% for name in told %}
+        (
+            array_agg({{ name }} order by {{ name }}_told_at desc, {{ name }}) filter (where {{ name }} is not null)
+        )[1] as {{ name }},
+        {% endfor %}
         (array_agg(app_id order by first_seen_at, visitor_id))[1] as app_id,
         min(first_seen_at) as first_active_at,
         max(last_seen_at) as last_active_at,
         count(user_id) as members_seen,
-        sum(total_sessions)::bigint as total_sessions,
-        {% for name in told %}
-        (
-            array_agg({{ name }} order by {{ name }}_told_at desc, {{ name }}) filter (where {{ name }} is not null)
-        )[1] as {{ name }}{{ ',' if not loop.last }}
-        {% endfor %}
+        sum(total_sessions)::bigint as total_sessions
     from visitors
     group by workspace_id
 )

@@ -34,10 +34,11 @@ select
         limit 1
     ) as lifecycle_stage,
     visitors.plan,
-    exists (
-        select from {{ ref('visitor_aliases') }} as aliases
-        where aliases.anonymous_id = any(visitors.anonymous_ids) and aliases.is_shared_device
-    ) as uses_shared_device,
+    coalesce((
+        select bool_or(aliases.is_shared_device)
+        from {{ ref('visitor_aliases') }} as aliases
+        where aliases.anonymous_id = any(visitors.anonymous_ids)
+    ), false) as uses_shared_device,
 
     -- first touch
     visitors.first_app_id,

@@ -25,12 +25,7 @@ select
     -- a clock far ahead would make its version the newest for ever
     case when {{ is_credible('updated_at') }} then updated_at end as updated_at,
     (
-        select max(greatest(subscription.value ->> 'created_at', subscription.value ->> 'updated_at') collate "C")
-        from jsonb_array_elements(
-            case
-                when jsonb_typeof(properties -> 'workspace_subscriptions') = 'array'
-                    then properties -> 'workspace_subscriptions'
-            end
-        ) as subscription
+        select max(greatest(subscription ->> 'created_at', subscription ->> 'updated_at') collate "C")
+        from jsonb_path_query(properties, '$.workspace_subscriptions[*]') as subscription
     ) as subscribed_at_text
 from workspaces

@@ -4,7 +4,14 @@
 with
 
 counted as (
-    select session_key, count(*) as page_views, 0 as goals, 0 as events, 0 as requests, 0 as errors, null::numeric as cost_usd
+    select
+        session_key,
+        count(*) as page_views,
+        0 as goals,
+        0 as events,
+        0 as requests,
+        0 as errors,
+        null::numeric as cost_usd
     from {{ ref('fct_page_views') }}
     group by session_key
     union all

@@ -24,28 +24,34 @@ calls as (
 expected as (
     select
         user_id,
-        coalesce(visitors.total_sessions, 0) as total_sessions,
         visitors.first_seen_at,
         visitors.last_seen_at,
         calls.first_identified_at,
         calls.last_identified_at,
+        coalesce(visitors.total_sessions, 0) as total_sessions,
         coalesce(visitors.visitor_id, {{ visitor_id('user_id', 'null::text', 'null::text') }}) as visitor_id
     from visitors
     full join calls using (user_id)
-),
-
-users as (
-    select
-        user_id,
-        total_sessions,
-        first_seen_at,
-        last_seen_at,
-        first_identified_at,
-        last_identified_at,
-        visitor_id
-    from {{ ref('dim_users') }}
 )
 
-(select * from expected except all select * from users)
-union all
-(select * from users except all select * from expected)
+select user_id
+from expected
+full join {{ ref('dim_users') }} as users using (user_id)
+where
+    (
+        expected.visitor_id,
+        expected.total_sessions,
+        expected.first_seen_at,
+        expected.last_seen_at,
+        expected.first_identified_at,
+        expected.last_identified_at
+    )
+    is distinct from
+    (
+        users.visitor_id,
+        users.total_sessions,
+        users.first_seen_at,
+        users.last_seen_at,
+        users.first_identified_at,
+        users.last_identified_at
+    )

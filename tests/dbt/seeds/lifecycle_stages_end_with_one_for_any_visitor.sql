@@ -3,7 +3,10 @@ with
 
 stages as (
     select
-        *,
+        stage,
+        first_seen_days,
+        last_seen_days,
+        returned_days,
         stage_order = max(stage_order) over () as is_last,
         count(away_days) over () as lengths_of_absence
     from {{ ref('lifecycle_stages') }}
