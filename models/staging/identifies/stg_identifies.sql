@@ -26,7 +26,7 @@ select
 
     -- who; the address stays in raw, and so do names unless they are to be kept
     ops.keyed_hash(lower(btrim(email))) as email_hash,
-    {{ 'name' if var('keep_names') else 'null::text' }} as name,
+    {{ scrubbed('name') if var('keep_names') else 'null::text' }} as name,
     {{ scrubbed_json("(properties - '{" ~ kept_in_raw | join(',') ~ "}'::text[])") }} as traits
 from identifies
 where {{ is_credible('occurred_at') }}
