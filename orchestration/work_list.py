@@ -1,7 +1,8 @@
-"""What the new loads touch: the session groups whose rows the incremental models must replace.
+"""What the new loads touch: the session groups, users and workspaces whose rows the incremental models must replace.
 
-Days, visitors and workspaces follow from those: each mart writes the keys its changed rows carry, old and new,
-to `ops.touched` in the transaction that changes them (macro `get_incremental_touched_sql`).
+Days and visitors, and the users and workspaces of visits, follow from the groups: each mart writes the keys its
+changed rows carry, old and new, to `ops.touched` in the transaction that changes them (macro
+`get_incremental_touched_sql`).
 """
 
 from __future__ import annotations
@@ -66,6 +67,20 @@ select %(target)s, 'session_group', session_group
 from raw.llm_requests where not withheld and {OF_NEW_LOADS}
 """
 
+# Rows that describe a user or a workspace and belong to no session, or not to it alone.
+NEW_OWNERS = f"""
+with new_loads as (
+    select load_id from raw.loads
+    where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
+)
+insert into ops.touched (target, kind, key)
+select %(target)s, 'user', user_id
+from raw.identifies where user_id is not null and not withheld and {OF_NEW_LOADS}
+union
+select %(target)s, 'workspace', workspace_id
+from raw.workspaces where {OF_NEW_LOADS}
+"""
+
 # A batch that changed its session id, or a rating that names a request, bears on another group's rows.
 LINKED_GROUPS = """
 insert into ops.touched (target, kind, key)
@@ -96,7 +111,9 @@ def touch_groups(connection: psycopg.Connection, target: str, from_seq: int, to_
 
     Returns how many session groups the list now names.
     """
-    connection.execute(NEW_GROUPS, {"target": target, "from_seq": from_seq, "to_seq": to_seq})
+    bounds = {"target": target, "from_seq": from_seq, "to_seq": to_seq}
+    connection.execute(NEW_GROUPS, bounds)
+    connection.execute(NEW_OWNERS, bounds)
     while connection.execute(LINKED_GROUPS, {"target": target}).rowcount:
         pass
     row = connection.execute(

@@ -19,6 +19,7 @@ COUNTS = (
     "conversions",
     "page_views",
     "goals",
+    "errors",
     "llm_requests",
     "tokens",
     "unpriced_requests",
@@ -33,6 +34,7 @@ DEFINITIONS = {
     "conversions": "visits with at least one goal, by the day of their first activity",
     "page_views": "pages a person went to, by the time of the view; restored and repeated entries are none",
     "goals": "goals reached (distinct goal and time), conversion events and campaign conversions, by their time",
+    "errors": "errors met, by their time; those a client trims or repeats count once",
     "llm_requests": "requests, stopped ones included; told by browser and server it is one",
     "tokens": "prompt and completion tokens; cached and reasoning tokens are part of these",
     "cost_usd": "what the server reported, else what the browser did",
@@ -129,7 +131,7 @@ class Truth:
         self.activity(app, group, at, person)
 
     def count(self, app: str, at: int, what: str) -> None:
-        """Count one of the widget's measures."""
+        """Count something that happened, one of COUNTS."""
         self._count(app, at, what)
 
     def merge(self, anonymous_group: str, user_group: str) -> None:

@@ -142,6 +142,7 @@ class WebVisit:
             message += "\ud83d"
             self.sample.truth.trap("lone_surrogate")
         self.tab.error(self.now, kind, message)
+        self.sample.truth.count(DEFAULT_APP, self.now, "errors")
         self.sample.truth.activity(DEFAULT_APP, self.group, self.now, self.who)
 
     def reach(self, goal: str) -> None:

@@ -210,7 +210,7 @@ def _open(sample: Sample, widget: _Widget, visitor: int) -> None:
         widget.event("feedback_given", "engagement", {"rating": 1 + int(sample.rng.random() * 5)})
     if sample.chance(0.03):
         widget.wait(1, 5)
-        widget.event("widget_error", "error", {"message": "socket closed"})
+        widget.event("widget_error", "error", {"message": "socket closed"}, "errors")
     if sample.chance(0.6):
         widget.wait(1, 30)
         widget.event("widget_minimized", "engagement", {})

@@ -30,18 +30,6 @@ batches as (
     group by visits.session_key
 ),
 
-entries as (
-    select * from {{ ref('int_batch_entries') }}
-    where kind = 'error' and {{ where_touched('session_group') }}
-),
-
-errors as (
-    select visits.session_key, count(*) as error_count
-    from entries
-    {{ join_visits('entries', 'occurred_at') }}
-    group by visits.session_key
-),
-
 -- a rise belongs to the visit of the snapshot that first shows it
 rises as (
     select * from {{ ref('int_batch_counters') }}
@@ -90,7 +78,6 @@ select
     visits.session_group,
     visits.session_key,
     coalesce(batches.batch_count, 0) as batch_count,
-    coalesce(errors.error_count, 0) as error_count,
     coalesce(counters.interaction_count, 0) as interaction_count,
     coalesce(counters.feature_use_count, 0) as feature_use_count,
     coalesce(counters.features_used, '{}') as features_used,
@@ -101,9 +88,7 @@ select
     coalesce(responses.response_ms, 0) as response_ms
 from visits
 left join batches using (session_key)
-left join errors using (session_key)
 left join counters using (session_key)
 left join responses using (session_key)
 where
-    batches.session_key is not null or errors.session_key is not null
-    or counters.session_key is not null or responses.session_key is not null
+    batches.session_key is not null or counters.session_key is not null or responses.session_key is not null

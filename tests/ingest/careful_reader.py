@@ -220,6 +220,7 @@ class Reader:
                     if error not in known_errors:
                         known_errors.append(error)
                         at = version["started_at"] + error["time"]
+                        self.count("default", at, "errors")
                         self.happened("default", self._group(version["session_id"]), at, **self._who(version))
             for place in {(version["session_id"], version["batch_seq"]) for version in versions}:
                 done[place].append(versions)
@@ -305,6 +306,7 @@ class Reader:
                 "page_view": "page_views",
                 "widget_opened": "widget_opens",
                 "widget_loaded": "widget_loads",
+                "widget_error": "errors",
                 "message_sent": "messages_sent",
                 "message_received": "messages_received",
             }.get(event["name"])

@@ -34,6 +34,33 @@ def test_withheld_rows_and_streams_without_models_touch_nothing(fresh_database, 
             assert loaded.loaded == len(records)
         link_groups(connection, loaded.published_seq)
         assert touch_groups(connection, "prod", 0, loaded.published_seq) == 1
-        assert connection.execute("select distinct key from ops.touched").fetchall() == [("s:kept",)]
+        touched = connection.execute("select distinct key from ops.touched where kind = 'session_group'").fetchall()
+        assert touched == [("s:kept",)]
         linked = connection.execute("select distinct session_group from ops.group_links").fetchall()
         assert set(linked) <= {("s:kept",)}
+
+
+def test_users_of_identify_calls_and_workspaces_are_named_themselves(fresh_database, tmp_path):
+    """Of new loads alone, and nobody whose record is withheld."""
+    rows = {
+        "identifies": [
+            {"userId": "u1", "timestamp": AT},
+            {"userId": "u2", "timestamp": AT, "dnt": "1"},
+            {"email": "a@example.com", "timestamp": AT},
+        ],
+        "workspaces": [{"id": "w1"}, {"id": "w2"}],
+    }
+    with connect(fresh_database, autocommit=True) as connection:
+        for name, records in rows.items():
+            path = tmp_path / f"{name}.ndjson"
+            path.write_text("\n".join(json.dumps(record) for record in records))
+            loaded = load_file(connection, path, stream=name)
+            touch_groups(connection, name, loaded.published_seq - 1, loaded.published_seq)
+        touched = connection.execute(
+            "select target, kind, key from ops.touched where kind in ('user', 'workspace') order by 1, 2, 3"
+        ).fetchall()
+    assert touched == [
+        ("identifies", "user", "u1"),
+        ("workspaces", "workspace", "w1"),
+        ("workspaces", "workspace", "w2"),
+    ]

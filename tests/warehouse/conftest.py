@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -113,6 +115,19 @@ def lines_of(files: Iterable[Path]) -> list[bytes]:
     return lines
 
 
+def workspace_versions(batches: Iterable[bytes]) -> list[bytes]:
+    """Three versions of each workspace the batches name, two of them of one time, and one that no batch names."""
+    # Some of the sample's lines are no JSON.
+    named = {name.decode() for line in batches for name in re.findall(rb'"workspace_id": ?"([^"]+)"', line)}
+    versions = []
+    for workspace in (*sorted(named), "never-visited"):
+        for number, (plan, updated_at) in enumerate([("free", 2), ("pro", 3), ("team", 3)]):
+            subscription = {"plan_type": plan, "status": "active", "created_at": f"2026-03-0{1 + number % 2}T00:00:00Z"}
+            version = {"id": workspace, "updated_at": f"2026-03-0{updated_at}T00:00:00Z", "name": workspace.upper()}
+            versions.append(json.dumps(version | {"workspace_subscriptions": [subscription]}).encode())
+    return versions
+
+
 @pytest.fixture(scope="session")
 def make_warehouse(
     make_database: Callable[[], Server], tmp_path_factory: pytest.TempPathFactory
@@ -142,10 +157,11 @@ def copy_warehouse(
 
 @pytest.fixture(scope="session")
 def small_sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
-    """Stream → the lines of a small sample with every trap."""
+    """Stream → the lines of a small sample with every trap, and versions of workspaces as a pull brings them."""
     folder = tmp_path_factory.mktemp("small") / "sample"
     write_sample(folder, seed=11, days=9, visitors=40)
-    return {stream: lines_of(sorted((folder / stream).iterdir())) for stream in STREAMS}
+    lines = {stream: lines_of(sorted((folder / stream).iterdir())) for stream in STREAMS}
+    return lines | {"workspaces": workspace_versions(lines["session_batches"])}
 
 
 @pytest.fixture(scope="session")

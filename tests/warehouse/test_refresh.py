@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from psycopg import sql
 
 from ingest.connection import connect
 from ingest.errors import TidemarkError
@@ -116,6 +118,35 @@ def test_an_identify_call_weeks_later_moves_every_earlier_visit_to_the_user(ware
     assert warehouse.query("select user_id, total_sessions from marts.dim_visitors") == [("u1", visits[0][0])]
     assert warehouse.query("select anonymous_id, evidence from marts.visitor_aliases") == [("a1", "identify call")]
     assert warehouse.query("select distinct user_id from marts.fct_events") == [("u1",)]
+
+
+def test_users_and_workspaces_are_told_by_visits_and_by_rows_of_their_own(warehouse):
+    def told(day: int, **who: str) -> bytes:
+        traits = {"team": f"team of the {day}", "email": "Ann@Example.com", "firstName": "Ann"}
+        return json.dumps({"userId": "u1", "timestamp": f"2026-03-{day:02}T10:00:00Z", "traits": traits} | who).encode()
+
+    def version(day: int, plan: str) -> bytes:
+        record = {"id": "w1", "updated_at": f"2026-03-{day:02}T10:00:00Z", "industry": "law", "plan": plan}
+        return json.dumps(record).encode()
+
+    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+        database = sql.Identifier(warehouse.server.database)
+        connection.execute(sql.SQL("alter database {} set tidemark.hash_key = 'secret'").format(database))
+    visit = {"eventId": "e3", "eventName": "clicked", "userId": "u1", "anonymousId": "a1", "workspaceId": "w1"}
+    warehouse.load("events", [json.dumps(visit | {"timestamp": "2026-03-10T10:00:00Z"}).encode()])
+    warehouse.load("identifies", [told(11, name="Ann Example"), told(12), told(3)])
+    warehouse.load("workspaces", [version(11, "free"), version(12, "pro"), version(3, "team")])
+    run = warehouse.refresh()
+    assert run.rebuilt == []
+    assert warehouse.query("select user_id, traits, email_hash, name, total_sessions from marts.dim_users") == [
+        ("u1", {"team": "team of the 12"}, hmac.new(b"secret", b"ann@example.com", "sha256").hexdigest(), None, 3)
+    ]
+    assert warehouse.query(
+        "select workspace_id, plan, industry, members_seen, members_active_30_days, size_band, total_sessions"
+        " from marts.dim_workspaces"
+    ) == [("w1", "pro", "law", 1, 1, "small", 1)]
+    for relation, rows in warehouse.contents().items():
+        assert not [row for row in rows if "ann" in row.lower()], relation
 
 
 def test_an_alias_belongs_to_the_last_sign_in_before_or_else_the_first(warehouse):

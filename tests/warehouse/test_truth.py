@@ -23,6 +23,8 @@ page_views as (select app_id, view_date as day, count(*) as page_views from mart
 
 goals as (select app_id, goal_date as day, count(*) as goals from marts.fct_goals group by 1, 2),
 
+errors as (select app_id, error_date as day, count(*) as errors from marts.fct_errors group by 1, 2),
+
 costs as (
     select
         app_id, cost_date as day, sum(requests) as llm_requests, sum(total_tokens) as tokens,
@@ -34,11 +36,12 @@ costs as (
 select * from sessions
 full join page_views using (app_id, day)
 full join goals using (app_id, day)
+full join errors using (app_id, day)
 full join costs using (app_id, day)
 """
 MEASURES = (
     "sessions", "visitors", "conversions", "messages_received", "widget_opens", "widget_loads",
-    "page_views", "goals", "llm_requests", "tokens", "unpriced_requests", "cost_usd",
+    "page_views", "goals", "errors", "llm_requests", "tokens", "unpriced_requests", "cost_usd",
 )  # fmt: skip
 
 

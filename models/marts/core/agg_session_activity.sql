@@ -39,7 +39,6 @@ events as (
     select
         session_key,
         count(*) as event_count,
-        count(*) filter (where event_role = 'error') as error_count,
         count(*) filter (where event_role = 'widget_loaded') as widget_loaded_count,
         bool_or(
             event_role = 'pre_chat_form_submitted'
@@ -52,6 +51,13 @@ events as (
         count(response_ms) filter (where event_role = 'message_received') as response_count,
         sum(response_ms) filter (where event_role = 'message_received') as response_ms
     from {{ ref('fct_events') }}
+    where {{ where_touched('session_group') }}
+    group by session_key
+),
+
+errors as (
+    select session_key, count(*) as error_count
+    from {{ ref('fct_errors') }}
     where {{ where_touched('session_group') }}
     group by session_key
 ),
@@ -99,7 +105,7 @@ select
 
     -- events
     coalesce(events.event_count, 0) as event_count,
-    coalesce(events.error_count, 0) as error_count,
+    coalesce(errors.error_count, 0) as error_count,
     coalesce(events.widget_loaded_count, 0) as widget_loaded_count,
     coalesce(counters.widget_opened_count, 0) as widget_opened_count,
     coalesce(counters.widget_minimized_count, 0) as widget_minimized_count,
@@ -119,5 +125,6 @@ from visits
 left join page_views using (session_key)
 left join goals using (session_key)
 left join events using (session_key)
+left join errors using (session_key)
 left join counters using (session_key)
 left join llm_requests using (session_key)

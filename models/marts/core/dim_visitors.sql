@@ -1,70 +1,51 @@
-{{
-    config(
-        meta={
-            'touched': {'visitor_id': ['fct_sessions.visitor_id']},
-            'touched_type': 'uuid'
-        },
-        indexes=[{'columns': ['user_id']}]
-    )
-}}
+{{ config(materialized='view') }}
 
-with
-
-sessions as (
-    select * from {{ ref('fct_sessions') }}
-    where {{ where_touched('visitor_id') }}
-),
-
-visitors as (
-    select
-        visitor_id,
-        max(user_id) as user_id,
-        array_agg(distinct anonymous_id order by anonymous_id) filter (where anonymous_id is not null) as anonymous_ids,
-        min(started_at) as first_seen_at,
-        max(ended_at) as last_seen_at,
-        count(*) as total_sessions,
-        sum(event_count)::bigint as total_events,
-        sum(pages_visited)::bigint as total_page_views,
-        count(*) filter (where converted) as converted_sessions,
-        sum(llm_cost_usd) as llm_cost_usd
-    from sessions
-    group by visitor_id
-),
-
--- "Fluffy Panda": a pure function of the visitor id and of the word lists
-adjectives as (
-    select place, word from {{ ref('display_name_words') }}
-    where kind = 'adjective'
-),
-
-animals as (
-    select place, word from {{ ref('display_name_words') }}
-    where kind = 'animal'
-),
-
-first_sessions as (
-    select distinct on (visitor_id) *
-    from sessions
-    order by visitor_id, started_at, session_key
-)
-
+-- what depends on now, and on what other marts know of the ids, is decided when it is read
 select
     -- ids
     visitors.visitor_id,
     visitors.user_id,
-    coalesce(visitors.anonymous_ids, '{}') as anonymous_ids,
-    adjectives.word || ' ' || animals.word as display_name,
+    visitors.anonymous_ids,
+    visitors.display_name,
 
     -- times
     visitors.first_seen_at,
     visitors.last_seen_at,
+    visitors.returned_at,
+
+    -- what kind of visitor
+    (
+        select stages.stage
+        from {{ ref('lifecycle_stages') }} as stages
+        where
+            (
+                stages.first_seen_days is null
+                or visitors.first_seen_at >= {{ as_of() }} - stages.first_seen_days * interval '1 day'
+            )
+            and (
+                stages.last_seen_days is null
+                or visitors.last_seen_at >= {{ as_of() }} - stages.last_seen_days * interval '1 day'
+            )
+            and (
+                stages.returned_days is null
+                or visitors.returned_at >= {{ as_of() }} - stages.returned_days * interval '1 day'
+            )
+        order by stages.stage_order
+        limit 1
+    ) as lifecycle_stage,
+    visitors.plan,
+    coalesce((
+        select bool_or(aliases.is_shared_device)
+        from {{ ref('visitor_aliases') }} as aliases
+        where aliases.anonymous_id = any(visitors.anonymous_ids)
+    ), false) as uses_shared_device,
 
     -- first touch
-    first_sessions.app_id as first_app_id,
-    first_sessions.source as first_source,
-    first_sessions.medium as first_medium,
-    first_sessions.campaign as first_campaign,
-    first_sessions.landing_page as first_landing_page,
+    visitors.first_app_id,
+    visitors.first_source,
+    visitors.first_medium,
+    visitors.first_campaign,
+    visitors.first_landing_page,
 
     -- measures
     visitors.total_sessions,
@@ -72,9 +53,4 @@ select
     visitors.total_page_views,
     visitors.converted_sessions,
     visitors.llm_cost_usd
-from visitors
-inner join first_sessions using (visitor_id)
-inner join adjectives
-    on adjectives.place = {{ word_place('left(visitors.visitor_id::text, 7)', 'adjectives') }}
-inner join animals
-    on animals.place = {{ word_place('right(visitors.visitor_id::text, 7)', 'animals') }}
+from {{ ref('agg_visitors') }} as visitors

@@ -84,12 +84,9 @@ open_sessions as (
         touches.city,
 
         -- what happened
-        case
-            when activity.conversion_count > 0 then 'conversion'
-            when activity.pages_visited = 1 and coalesce(batches.interaction_count, 0) < 2 then 'bounce'
-            when activity.pages_visited > 5 then 'exploration'
-            else 'standard'
-        end as session_type,
+        {{ session_type(
+            'activity.conversion_count', 'activity.pages_visited', 'coalesce(batches.interaction_count, 0)'
+        ) }} as session_type,
         activity.conversion_count > 0 as converted,
         activity.conversion_value,
         activity.goal_count,
@@ -97,7 +94,7 @@ open_sessions as (
         activity.event_count,
         coalesce(batches.interaction_count, 0)::bigint as interaction_count,
         coalesce(batches.features_used, '{}') as features_used,
-        activity.error_count + coalesce(batches.error_count, 0) as error_count,
+        activity.error_count,
 
         -- widget and chat
         activity.widget_loaded_count,

@@ -1,3 +1,9 @@
+{% set addresses = ['email', 'user_email', 'userEmail', 'email_address', 'emailAddress'] %}
+{% set names = [
+    'name', 'user_name', 'userName', 'full_name', 'fullName', 'first_name', 'firstName', 'last_name', 'lastName'
+] %}
+{% set kept_in_raw = addresses + (names if not var('keep_names') else []) %}
+
 with
 
 identifies as (
@@ -18,7 +24,9 @@ select
     -- times
     occurred_at as identified_at,
 
-    -- who; name and e-mail address stay in raw
-    {{ scrubbed_json("(properties - '{email,user_email,userEmail,name,user_name,userName}'::text[])") }} as traits
+    -- who; the address stays in raw, and so do names unless they are to be kept
+    ops.keyed_hash(lower(btrim(email))) as email_hash,
+    {{ scrubbed('name') if var('keep_names') else 'null::text' }} as name,
+    {{ scrubbed_json("(properties - '{" ~ kept_in_raw | join(',') ~ "}'::text[])") }} as traits
 from identifies
 where {{ is_credible('occurred_at') }}

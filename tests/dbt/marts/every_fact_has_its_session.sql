@@ -13,6 +13,9 @@ facts as (
     select 'fct_goals' as fact, session_group, session_key, visitor_id, reached_at as at
     from {{ ref('fct_goals') }}
     union all
+    select 'fct_errors' as fact, session_group, session_key, visitor_id, occurred_at as at
+    from {{ ref('fct_errors') }}
+    union all
     select 'fct_llm_requests' as fact, session_group, session_key, visitor_id, requested_at as at
     from {{ ref('fct_llm_requests') }}
 )

@@ -4,20 +4,31 @@
 with
 
 counted as (
-    select session_key, count(*) as page_views, 0 as goals, 0 as events, 0 as requests, null::numeric as cost_usd
+    select
+        session_key,
+        count(*) as page_views,
+        0 as goals,
+        0 as events,
+        0 as requests,
+        0 as errors,
+        null::numeric as cost_usd
     from {{ ref('fct_page_views') }}
     group by session_key
     union all
-    select session_key, 0, count(*), 0, 0, null
+    select session_key, 0, count(*), 0, 0, 0, null
     from {{ ref('fct_goals') }}
     group by session_key
     union all
-    select session_key, 0, 0, count(*), 0, null
+    select session_key, 0, 0, count(*), 0, 0, null
     from {{ ref('fct_events') }}
     group by session_key
     union all
-    select session_key, 0, 0, 0, count(*), sum(cost_usd)
+    select session_key, 0, 0, 0, count(*), 0, sum(cost_usd)
     from {{ ref('fct_llm_requests') }}
+    group by session_key
+    union all
+    select session_key, 0, 0, 0, 0, count(*), null
+    from {{ ref('fct_errors') }}
     group by session_key
 ),
 
@@ -28,6 +39,7 @@ facts as (
         sum(goals) as goals,
         sum(events) as events,
         sum(requests) as requests,
+        sum(errors) as errors,
         sum(cost_usd) as cost_usd
     from counted
     group by session_key
@@ -45,5 +57,6 @@ where
     or sessions.goal_count <> coalesce(facts.goals, 0)
     or sessions.event_count <> coalesce(facts.events, 0)
     or sessions.llm_request_count <> coalesce(facts.requests, 0)
+    or sessions.error_count <> coalesce(facts.errors, 0)
     or sessions.llm_cost_usd is distinct from facts.cost_usd
     or sessions.bounce_session <> (coalesce(facts.page_views, 0) = 1)

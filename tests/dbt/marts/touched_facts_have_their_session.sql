@@ -19,6 +19,10 @@ facts as (
     from {{ ref('fct_goals') }}
     where session_group in (select listed.session_group from listed)
     union all
+    select 'fct_errors' as fact, session_group, session_key, visitor_id, occurred_at as at
+    from {{ ref('fct_errors') }}
+    where session_group in (select listed.session_group from listed)
+    union all
     select 'fct_llm_requests' as fact, session_group, session_key, visitor_id, requested_at as at
     from {{ ref('fct_llm_requests') }}
     where session_group in (select listed.session_group from listed)
