@@ -17,6 +17,7 @@ select
 
     -- times
     occurred_at as identified_at,
+    received_at,
 
     -- who; name and e-mail address stay in raw
     {{ scrubbed_json("(properties - '{email,user_email,userEmail,name,user_name,userName}'::text[])") }} as traits
