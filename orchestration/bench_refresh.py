@@ -7,7 +7,6 @@ stays what it is while the warehouse's grows. Its days are received one by one, 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone

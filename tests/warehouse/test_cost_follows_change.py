@@ -75,7 +75,8 @@ def test_days_that_no_touched_group_was_received_on_are_not_even_planned(warehou
     assert run.tests_failed == []
     # the visit of another day that the new event belongs to, and that the identify call says whose it is
     assert warehouse.query(
-        "select session_group, event_count, user_id from marts.fct_sessions where session_date >= '2026-03-03' order by 1"
+        "select session_group, event_count, user_id from marts.fct_sessions"
+        " where session_date >= '2026-03-03' order by 1"
     ) == [("s:s2", 2, "u2"), ("s:s9", 1, None)]
 
 
