@@ -7,17 +7,29 @@ stays what it is while the warehouse's grows. Its days are received one by one, 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from random import Random
 
 import psycopg
+from psycopg import sql
 
-from ingest.connection import Server, connect
+from ingest.connection import Server, connect, resolve
 from ingest.load import load_file
+from ingest.migrate import migrate
+from orchestration.bench import Measure, timed
+from orchestration.refresh import refresh
 
+# Records a day. `make bench BENCH=full` takes the greater number: 5 million after 400 days, which takes half an hour.
+PER_DAY, PER_DAY_IN_FULL = 1_250, 12_500
+DAYS, DAYS_OF_A_TENTH = range(400), range(360, 400)
+NEW, MANY_NEW = 20_000, 120_000
+# Times are the best of so many turns: other work on the machine then tells on neither history alone.
+TURNS = 3
 FIRST_DAY = datetime(2025, 1, 1, tzinfo=timezone.utc)
 # A visitor comes back within so many days or never.
 DAYS_A_VISITOR_RETURNS = 30
@@ -28,6 +40,77 @@ AGENTS = [
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 Version/17.4 Mobile Safari/604.1",
 ]
+
+
+def measure_growth(folder: Path) -> list[Measure]:
+    """What a refresh costs with so many new records after a history, and after one of a tenth of it."""
+    per_day = PER_DAY_IN_FULL if os.environ.get("BENCH") == "full" else PER_DAY
+    with built_history(folder, DAYS, per_day) as long, built_history(folder, DAYS_OF_A_TENTH, per_day) as short:
+        after_long, after_short, nothing = [], [], []
+        for _ in range(TURNS):
+            with copy_of(short) as server:
+                after_short.append(refresh_with(server, folder, NEW, per_day))
+            with copy_of(long) as server:
+                after_long.append(refresh_with(server, folder, NEW, per_day))
+                nothing.append(timed(lambda server=server: refresh(server, quiet=True)))
+        with copy_of(long) as server:
+            many = refresh_with(server, folder, MANY_NEW, per_day)
+    history = f"{len(DAYS) * per_day:,} of history"
+    return [
+        Measure(f"refresh with nothing new after {history}, tests included", min(nothing), "s", 6, 3),
+        Measure(f"refresh with {NEW:,} new events after {history}, tests included", min(after_long), "s"),
+        Measure(
+            f"refresh with {NEW:,} new events after {history} over the same after a tenth of it",
+            min(after_long) / min(after_short),
+            "ratio",
+            1.3,
+            at_most=True,
+        ),
+        Measure(f"refresh with {MANY_NEW:,} new events after {history}, tests included", many, "s", 12, 8),
+    ]
+
+
+def refresh_with(server: Server, folder: Path, count: int, per_day: int) -> float:
+    """Seconds of a refresh with so many records of the day after the history."""
+    with connect(server) as connection:
+        load_day(connection, folder, DAYS[-1] + 1, list(day_of_events(DAYS[-1] + 1, count, per_day)))
+    return timed(lambda: refresh(server, quiet=True))
+
+
+@contextmanager
+def built_history(folder: Path, days: range, per_day: int) -> Iterator[Server]:
+    """A database with so many days loaded and built, as autovacuum leaves it in time."""
+    os.environ["TIDEMARK_AS_OF"] = iso(FIRST_DAY + timedelta(days=DAYS[-1] + 3))
+    with database(f"tidemark_bench_{len(days)}_days", "template0") as server:
+        with connect(server, autocommit=True) as connection:
+            migrate(connection)
+        load_history(server, folder, days, per_day)
+        refresh(server, quiet=True)
+        with connect(server, autocommit=True) as connection:
+            connection.execute("vacuum analyze")
+        yield server
+
+
+@contextmanager
+def copy_of(server: Server) -> Iterator[Server]:
+    """A copy of a database, always under the same name: dbt parses the project anew for another one."""
+    with database("tidemark_bench_copy", server.database) as copied:
+        yield copied
+
+
+@contextmanager
+def database(name: str, template: str) -> Iterator[Server]:
+    maintenance = resolve("postgres")
+    drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    create = sql.SQL("create database {} template {} strategy file_copy").format(*map(sql.Identifier, (name, template)))
+    try:
+        with connect(maintenance, autocommit=True) as connection:
+            connection.execute(drop)
+            connection.execute(create)
+        yield resolve(name)
+    finally:
+        with connect(maintenance, autocommit=True) as connection:
+            connection.execute(drop)
 
 
 @dataclass(frozen=True)
@@ -177,7 +260,7 @@ def load_history(server: Server, folder: Path, days: range, per_day: int) -> int
 
 def prepare(connection: psycopg.Connection, days: range) -> None:
     """Partitions for the days, and a ledger that takes the time of receipt from a setting."""
-    # A transaction for a few: every table it makes is a lock it holds.
+    # A transaction for a few days: every table it makes is a lock it holds.
     for day in range(days[0], days[-1] + 10, 10):
         connection.execute("select ops.make_partitions(10, %s)", [(FIRST_DAY + timedelta(days=day)).date()])
         connection.commit()

@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from ingest.connection import connect
+from orchestration.refresh import dbt_arguments, refreshing
 from tests.warehouse.conftest import Warehouse, assert_same
 
 # The sample ends with March.
@@ -93,3 +94,75 @@ def test_groups_received_on_several_days_are_read_whole(make_warehouse, small_sa
         at_once.load(stream, lines)
     at_once.refresh()
     assert_same(at_once.contents(), piecewise.contents())
+
+
+# What a mart may get wrong for a session group, its day and its visitor, and the hourly tests that see it.
+PLANTS = """
+update marts.fct_sessions set goal_count = goal_count + 1, session_type = 'nonsense', user_id = 'somebody'
+where session_group = 's:{session}';
+update marts.fct_events set session_key = gen_random_uuid() where session_group = 's:{session}' and event_id ~ ' {day}';
+update marts.fct_sessions set started_at = '{day} 10:01+00', ended_at = '{day} 10:02+00'
+where session_group = 's:{session}' and started_at = '{day} 13:00+00';
+update marts.dim_visitors set total_events = 99 where anonymous_ids = '{{a of {session}}}';
+update marts.agg_cost_daily set cost_usd = coalesce(cost_usd, 0) + 1 where cost_date = '{day}';
+"""
+HOURLY = {
+    "touched_sessions_count_their_facts",
+    "touched_values_are_accepted",
+    "touched_sessions_belong_to_whom_the_aliases_say",
+    "touched_facts_have_their_session",
+    "touched_sessions_are_split_by_gap_and_cap",
+    "touched_visitors_add_up_to_sessions",
+    "touched_days_add_up_to_sessions",
+    "touched_costs_add_up_to_requests",
+}
+NIGHTLY = {
+    "sessions_count_their_facts",
+    "fct_sessions_session_type_accepted",
+    "sessions_belong_to_whom_the_aliases_say",
+    "every_fact_has_its_session",
+    "sessions_are_split_by_gap_and_cap",
+    "visitors_add_up_to_sessions",
+    "daily_stats_add_up_to_sessions",
+    "cost_daily_adds_up_to_requests",
+}
+
+
+def plant(warehouse: Warehouse, session: str, day: str) -> None:
+    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+        connection.execute(PLANTS.format(session=session, day=day))
+
+
+def load_two_visits(warehouse: Warehouse, session: str, day: str) -> None:
+    """Two visits of one session with an event each, and an LLM request in the first."""
+    times = (f"{day}T10:00:00Z", f"{day}T13:00:00Z")
+    warehouse.load("events", [event(session, at, anonymousId=f"a of {session}") for at in times])
+    request = {"model": "m", "sessionId": session, "anonymousId": f"a of {session}", "timestamp": times[0]}
+    warehouse.load("llm_requests", [json.dumps(request).encode()])
+
+
+def test_hourly_tests_see_what_a_refresh_touched_and_nightly_ones_all_there_is(make_warehouse, monkeypatch):
+    from dbt.cli.main import dbtRunner
+
+    warehouse = make_warehouse()
+    load_two_visits(warehouse, "old", "2026-03-01")
+    assert warehouse.refresh().tests_failed == []
+    load_two_visits(warehouse, "new", "2026-03-05")
+    for name, value in warehouse.server.environment().items():
+        monkeypatch.setenv(name, value)
+    parsed = dbtRunner().invoke(["parse", "--quiet", *dbt_arguments("prod")]).result
+    runner, options = dbtRunner(manifest=parsed), ["--quiet", *dbt_arguments("prod")]
+
+    def failed(selector: str) -> set[str]:
+        results = runner.invoke(["test", "--selector", selector, *options]).result
+        return {result.node.name for result in results if result.status == "fail"}
+
+    manifest = parsed.writable_manifest().to_dict(omit_none=False)
+    with refreshing(warehouse.server, "prod", manifest) as run:
+        monkeypatch.setenv("TIDEMARK_REFRESH_ID", str(run.refresh_id))
+        assert runner.invoke(["run", *options]).success
+        plant(warehouse, "old", "2026-03-01")
+        assert failed("lean_tests") == set()
+        assert failed("nightly") >= NIGHTLY
+        plant(warehouse, "new", "2026-03-05")
+        assert failed("lean_tests") == HOURLY
