@@ -29,7 +29,8 @@ from (
         from raw.events
         where
             {column} is not null
-            -- the range is for the index on load_id
+            -- leaves out the partitions of other days; the range of load_id is for its index
+            and received_at between %(first_received)s and %(last_received)s
             and load_id between %(first_load)s and %(last_load)s
             and load_id in (
                 select load_id from raw.loads where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
@@ -40,8 +41,9 @@ where %(rebuild)s or not exists (select from {table} as kept where kept.{key} = 
 order by told.key, told.subject
 """
 
+# A load's rows are received when it starts.
 LOADS = """
-select coalesce(min(load_id), 0), coalesce(max(load_id), 0)
+select coalesce(min(load_id), 0), coalesce(max(load_id), 0), min(started_at), max(started_at)
 from raw.loads
 where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
 """
@@ -246,7 +248,8 @@ def _enrich(
     connection.execute(kind.compose("create temp table {found} (like {table} including all) on commit drop"))
     queries = [SUBJECTS, SUBJECTS_OF_ANOTHER_VERSION] if again and not rebuild else [SUBJECTS]
     limits = {"from_seq": 0 if rebuild else known_seq, "to_seq": to_seq, "version": version, "rebuild": rebuild}
-    limits["first_load"], limits["last_load"] = connection.execute(LOADS, limits).fetchone()
+    names = ("first_load", "last_load", "first_received", "last_received")
+    limits |= zip(names, connection.execute(LOADS, limits).fetchone(), strict=True)
     looked_up = sum(_look_up(connection, kind, source, query, limits) for query in queries) if source else 0
     changed = connection.execute(kind.compose(CHANGED), {"rebuild": rebuild}).rowcount
     if rebuild:

@@ -186,6 +186,8 @@ def settings(memory_bytes: int, cpus: int, *, port: int, log: Path, small_shm: b
         "port": str(port),
         "unix_socket_directories": "",
         "max_connections": "60",
+        # Raw has a partition a day: a statement that reads it all locks each one and its indexes.
+        "max_locks_per_transaction": "1024",
         "shared_buffers": share(8, 64, 1024),
         "effective_cache_size": share(2, 256, 16384),
         "work_mem": share(256, 8, 64),

@@ -49,6 +49,46 @@
 {%- endmacro %}
 
 
+{#
+    where_touched for what reads a stream of raw that has a partition a day. The days on which the listed groups' rows were
+    received are written out, so that the partitions of all other days are neither planned nor locked nor read.
+#}
+{% macro where_touched_in_raw(group_column, received_column) -%}
+    {%- if is_incremental() -%}
+        {{ is_listed(group_column) }}
+        and {{ received_in_spans(received_column, spans_received()) }}
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro received_in_spans(column, spans) -%}
+    {%- if spans -%}
+        (
+            {%- for span in spans %}
+            {{ 'or ' if not loop.first }}{{ column }} >= '{{ span[0] }} 00:00+00' and {{ column }} < '{{ span[1] }} 00:00+00'
+            {%- endfor %}
+        )
+    {%- else -%}
+        false
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# The days on which rows of the listed groups were received: (first day, day after the last) of each unbroken span. #}
+{% macro spans_received() -%}
+    {% do return(run_query(
+        "select min(received_date), max(received_date) + 1"
+        ~ " from ("
+        ~ "   select received_date, received_date - row_number() over (order by received_date)::integer as span"
+        ~ "   from (select distinct received_date from ops.group_days where session_group in " ~ touched_keys() ~ ") as days"
+        ~ " ) as numbered"
+        ~ " group by span order by 1"
+    ).rows) %}
+{%- endmacro %}
+
+
 {# The keys are cast, never the column: an index on it serves. #}
 {% macro is_listed(column) -%}
     {{ column }} in (

@@ -69,8 +69,11 @@ class Measure:
 
 def bench() -> list[Measure]:
     """Measure everything in a database of its own, which is dropped afterwards."""
+    from orchestration.bench_refresh import measure_growth
+
     with tempfile.TemporaryDirectory() as folder, bench_database() as server:
-        return [*measure_load(server, Path(folder)), *measure_refresh(server, Path(folder))]
+        measures = [*measure_load(server, Path(folder)), *measure_refresh(server, Path(folder))]
+        return [*measures, *measure_growth(Path(folder))]
 
 
 @contextmanager

@@ -25,26 +25,6 @@ LOGS_KEPT = 500
 STOP_SECONDS = 20
 PARTIAL_PARSE = "partial_parse.msgpack"
 PARENT_VARIABLE = "TIDEMARK_DBT_PARENT"
-NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
-NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
-
-
-def arguments_to_build(models: Sequence[str] | None, *, full_refresh: bool = False) -> list[str]:
-    """dbt's arguments that build models, seeds and functions without testing them.
-
-    `models` are dbt selectors (`tidemark.marts.core.fct_sessions`), None means all.
-    """
-    return ["build", *NO_TESTS, *(["--full-refresh"] if full_refresh else []), *_selection(models)]
-
-
-def arguments_to_test(tests: Sequence[str] | None) -> list[str]:
-    """dbt's arguments that run data tests and no unit tests; `tests` are dbt selectors, None means all."""
-    # A test is chosen by its own name: with a model dbt would choose every test that mentions it.
-    return ["test", *NO_UNIT_TESTS, *_selection(tests), *(["--indirect-selection", "empty"] if tests else [])]
-
-
-def _selection(names: Sequence[str] | None) -> list[str]:
-    return [] if names is None else ["--select", *sorted(names)]
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""Which incremental models must be built whole: new ones, changed ones, and what stands on them."""
+"""Checksums that tell which relations are not as the project says: models to be built whole, seeds and views."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,15 +31,6 @@ def checksums(manifest: Mapping[str, Any], variables: Mapping[str, Any]) -> dict
     incremental = incremental_models(manifest)
     seen: dict[str, str] = {}
 
-    def of_macro(unique_id: str, path: frozenset[str]) -> list[str]:
-        macro = manifest["macros"].get(unique_id)
-        if macro is None or macro["package_name"] != PROJECT or unique_id in path:
-            return []
-        below = [
-            part for called in sorted(macro["depends_on"]["macros"]) for part in of_macro(called, path | {unique_id})
-        ]
-        return [macro["macro_sql"], *below]
-
     def of_node(unique_id: str) -> str:
         if unique_id in seen:
             return seen[unique_id]
@@ -50,7 +42,7 @@ def checksums(manifest: Mapping[str, Any], variables: Mapping[str, Any]) -> dict
             node["checksum"]["checksum"],
             {name: node["config"].get(name) for name in CONFIG_THAT_SHAPES_ROWS},
             {name: [column.get("data_type"), column.get("constraints")] for name, column in node["columns"].items()},
-            [part for called in sorted(depends_on.get("macros", [])) for part in of_macro(called, frozenset())],
+            [part for called in sorted(depends_on.get("macros", [])) for part in _of_macro(manifest, called)],
             [of_node(parent) for parent in sorted(depends_on.get("nodes", [])) if parent not in incremental],
         ]
         seen[unique_id] = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
@@ -61,6 +53,46 @@ def checksums(manifest: Mapping[str, Any], variables: Mapping[str, Any]) -> dict
         node["name"]: hashlib.sha256((of_node(unique_id) + of_variables).encode()).hexdigest()
         for unique_id, node in incremental.items()
     }
+
+
+def checksums_of_the_rest(manifest: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, str]:
+    """Seed, view or table → checksum of all its relation is made by, descriptions and grants included.
+
+    dbt gives no checksum of a large seed's content: such a seed, and what reads it, has another one each time.
+    """
+    incremental = incremental_models(manifest)
+    version = manifest.get("metadata", {}).get("dbt_version")
+
+    def of_node(unique_id: str) -> Any:
+        node = manifest["nodes"].get(unique_id)
+        if node is None or unique_id in incremental:
+            return unique_id
+        if node["checksum"].get("name") == "path":
+            return uuid.uuid4().hex
+        return [
+            *[node.get(name) for name in ("checksum", "schema", "alias", "config", "columns", "description")],
+            [_of_macro(manifest, called) for called in sorted(node["depends_on"].get("macros", []))],
+            [of_node(parent) for parent in sorted(node["depends_on"].get("nodes", []))],
+        ]
+
+    def checksum(unique_id: str) -> str:
+        parts = [of_node(unique_id), variables, version]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+    return {
+        node["name"]: checksum(unique_id)
+        for unique_id, node in manifest["nodes"].items()
+        if node["resource_type"] in ("model", "seed") and unique_id not in incremental
+    }
+
+
+def _of_macro(manifest: Mapping[str, Any], unique_id: str, path: frozenset[str] = frozenset()) -> list[str]:
+    """The SQL of a macro of the project and of those it calls."""
+    macro = manifest["macros"].get(unique_id)
+    if macro is None or macro["package_name"] != PROJECT or unique_id in path:
+        return []
+    calls = sorted(macro["depends_on"]["macros"])
+    return [macro["macro_sql"], *(part for called in calls for part in _of_macro(manifest, called, path | {unique_id}))]
 
 
 def with_descendants(manifest: Mapping[str, Any], changed: set[str]) -> set[str]:

@@ -16,7 +16,7 @@ import psycopg
 from ingest.connection import Server, connect
 from ingest.enrich import Kind, Source, enrich, open_sources
 from ingest.errors import TidemarkError
-from orchestration import model_state, work_list
+from orchestration import model_state, selection, work_list
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 TARGETS = ("prod", "dev")
@@ -24,7 +24,8 @@ TARGETS = ("prod", "dev")
 
 @dataclass
 class Refresh:
-    """A refresh under way. `models_failed` and `tests_failed` are set by whoever runs dbt."""
+    """A refresh under way. `to_build` holds the unique ids of the seeds and models that dbt must build; whoever runs
+    dbt sets `models_failed` and `tests_failed`."""
 
     refresh_id: int
     target: str
@@ -33,6 +34,7 @@ class Refresh:
     as_of: datetime
     touched_groups: int
     rebuilt: list[str]
+    to_build: set[str]
     models_failed: list[str] = field(default_factory=list)
     tests_failed: list[str] = field(default_factory=list)
 
@@ -142,7 +144,8 @@ def _begin(
                 """,
                 [mark, from_seq, to_seq, as_of, socket.gethostname(), os.getpid()],
             ).fetchone()[0]
-            rebuilt = _list_rebuilds(connection, mark, from_seq, manifest)
+            lacking = _lacking(connection, manifest)
+            rebuilt = _list_rebuilds(connection, mark, from_seq, manifest, lacking)
             connection.execute("update ops.bounds set to_seq = %s, as_of = %s where target = %s", [to_seq, as_of, mark])
         enrich(connection, sources, to_seq, target=mark)
         with connection.transaction():
@@ -154,28 +157,81 @@ def _begin(
                 [touched, rebuilt, refresh_id],
             )
         connection.execute("analyze ops.touched")
+        to_build = selection.to_build(
+            manifest,
+            stale=lacking | _stale(connection, mark, refresh_id, manifest),
+            rebuilt=rebuilt,
+            keys_listed=_keys_listed(connection, mark),
+        )
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise _not_migrated() from error
-    return Refresh(refresh_id, mark, from_seq, to_seq, as_of, touched, rebuilt)
+    return Refresh(refresh_id, mark, from_seq, to_seq, as_of, touched, rebuilt, to_build)
 
 
-def _list_rebuilds(connection: psycopg.Connection, mark: str, from_seq: int, manifest: Mapping[str, Any]) -> list[str]:
+def _lacking(connection: psycopg.Connection, manifest: Mapping[str, Any]) -> set[str]:
+    """Names of the seeds and models that have no relation of their kind."""
+    wanted = {
+        node["name"]: (node["schema"], node["alias"], node["config"]["materialized"] == "view")
+        for node in manifest["nodes"].values()
+        if node["resource_type"] in ("model", "seed") and node["config"]["materialized"] != "ephemeral"
+    }
+    there = connection.execute(
+        """
+        select relnamespace::regnamespace::text, relname, relkind = 'v' from pg_class
+        where relkind in ('r', 'p', 'v') and relnamespace = any(
+            select oid from pg_namespace where nspname = any(%s)
+        )
+        """,
+        [list({schema for schema, _, _ in wanted.values()})],
+    ).fetchall()
+    return {name for name, relation in wanted.items() if relation not in set(there)}
+
+
+def _stale(connection: psycopg.Connection, mark: str, refresh_id: int, manifest: Mapping[str, Any]) -> set[str]:
+    """Names of the seeds, views and tables that are not as the project says, or may not be."""
+    wanted = model_state.checksums_of_the_rest(manifest, _variables(manifest))
+    completed = connection.execute(
+        "select completed_at is not null from ops.refreshes where target = %s and refresh_id < %s"
+        " order by refresh_id desc limit 1",
+        [mark, refresh_id],
+    ).fetchone()
+    if completed != (True,):
+        # What the last refresh left half done may be of another state of the project.
+        return set(wanted)
+    built = _built(connection, mark)
+    return {name for name, checksum in wanted.items() if built.get(name) != checksum}
+
+
+def _keys_listed(connection: psycopg.Connection, mark: str) -> bool:
+    return connection.execute("select exists (select from ops.touched where target = %s)", [mark]).fetchone()[0]
+
+
+def _built(connection: psycopg.Connection, mark: str) -> dict[str, str]:
+    return dict(connection.execute("select model, checksum from ops.model_state where target = %s", [mark]).fetchall())
+
+
+def _list_rebuilds(
+    connection: psycopg.Connection, mark: str, from_seq: int, manifest: Mapping[str, Any], lacking: set[str]
+) -> list[str]:
     wanted = _checksums(manifest)
-    built = dict(connection.execute("select model, checksum from ops.model_state where target = %s", [mark]).fetchall())
+    built = _built(connection, mark)
     pending = {
         model for (model,) in connection.execute("select model from ops.rebuilds where target = %s", [mark]).fetchall()
     }
     # Before the first mark nothing can be trusted: what a broken first refresh left is built anew.
     changed = {name for name, checksum in wanted.items() if not from_seq or built.get(name) != checksum}
-    rebuilt = sorted(model_state.with_descendants(manifest, changed | (pending & wanted.keys())))
+    rebuilt = sorted(model_state.with_descendants(manifest, changed | ((pending | lacking) & wanted.keys())))
     connection.execute("delete from ops.rebuilds where target = %s", [mark])
     connection.cursor().executemany("insert into ops.rebuilds values (%s, %s)", [(mark, model) for model in rebuilt])
     return rebuilt
 
 
 def _checksums(manifest: Mapping[str, Any]) -> dict[str, str]:
-    variables = manifest.get("metadata", {}).get("vars") or project_variables()
-    return model_state.checksums(manifest, variables)
+    return model_state.checksums(manifest, _variables(manifest))
+
+
+def _variables(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    return manifest.get("metadata", {}).get("vars") or project_variables()
 
 
 def project_variables() -> dict[str, Any]:
@@ -193,15 +249,7 @@ def _complete(connection: psycopg.Connection, refresh: Refresh, manifest: Mappin
             "update ops.bounds set completed_seq = %s, to_seq = %s where target = %s",
             [refresh.to_seq, refresh.to_seq, refresh.target],
         )
-        connection.cursor().executemany(
-            """
-            insert into ops.model_state (target, model, checksum) values (%s, %s, %s)
-            on conflict (target, model) do update
-            set checksum = excluded.checksum, built_at = excluded.built_at
-            where model_state.checksum <> excluded.checksum
-            """,
-            [(refresh.target, name, checksum) for name, checksum in _checksums(manifest).items()],
-        )
+        _keep_state(connection, refresh, manifest)
         connection.execute(
             """
             update ops.refreshes set phase = 'complete', completed_at = clock_timestamp(), tests_failed = %s
@@ -209,6 +257,31 @@ def _complete(connection: psycopg.Connection, refresh: Refresh, manifest: Mappin
             """,
             [len(refresh.tests_failed), refresh.refresh_id],
         )
+
+
+def _keep_state(connection: psycopg.Connection, refresh: Refresh, manifest: Mapping[str, Any]) -> None:
+    incremental = _checksums(manifest)
+    rest = model_state.checksums_of_the_rest(manifest, _variables(manifest))
+    # What a failed test reads is made and tested again by the next refresh, so that it does not fall silent.
+    doubtful = {
+        manifest["nodes"][parent]["name"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test" and node["name"] in refresh.tests_failed
+        for parent in node["depends_on"]["nodes"]
+        if parent in manifest["nodes"]
+    }
+    connection.cursor().executemany(
+        """
+        insert into ops.model_state (target, model, checksum, incremental) values (%s, %s, %s, %s)
+        on conflict (target, model) do update
+        set checksum = excluded.checksum, built_at = excluded.built_at, incremental = excluded.incremental
+        where model_state.checksum <> excluded.checksum or model_state.incremental <> excluded.incremental
+        """,
+        [
+            (refresh.target, name, "" if name in doubtful and name in rest else checksum, name in incremental)
+            for name, checksum in (incremental | rest).items()
+        ],
+    )
 
 
 def _fail(connection: psycopg.Connection, refresh: Refresh, error: str) -> None:
@@ -225,7 +298,8 @@ def _fail(connection: psycopg.Connection, refresh: Refresh, error: str) -> None:
 def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_all: bool = False) -> Refresh:
     """Bring a target's marts up to every load committed so far; returns what was done.
 
-    dbt runs in this process: models first, then the tests that follow change, or with `check_all` every test.
+    dbt runs in this process: models first, then the tests that follow change. With `check_all` every seed and view is
+    made anew, needed or not, and every test runs.
 
     Raises:
         TidemarkError: the refresh is refused, the project does not parse, or a model failed.
@@ -234,7 +308,6 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_
 
     mark_name(target, server)
     os.environ.update(server.environment())
-    selector = "all_tests" if check_all else "lean_tests"
     options = [*dbt_arguments(target), *(["--quiet"] if quiet else [])]
     parsed = dbtRunner().invoke(["parse", *options])
     if not parsed.success:
@@ -244,11 +317,12 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_
     with refreshing(server, target, manifest) as run:
         os.environ["TIDEMARK_REFRESH_ID"] = str(run.refresh_id)
         try:
-            excluded = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
-            run.models_failed = _failures(runner.invoke(["build", *excluded, *options]))
-            if not run.models_failed:
+            models, tests = chosen(manifest, run, check_all)
+            if models != []:
+                run.models_failed = _failures(runner.invoke([*selection.arguments_to_build(models), *options]))
+            if tests != [] and not run.models_failed:
                 set_phase(server, run, "tests")
-                run.tests_failed = _failures(runner.invoke(["test", "--selector", selector, *options]))
+                run.tests_failed = _failures(runner.invoke([*selection.arguments_to_test(tests), *options]))
         finally:
             del os.environ["TIDEMARK_REFRESH_ID"]
     if run.models_failed:
@@ -257,6 +331,14 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_
             "mend what dbt says above and refresh again; the work list is kept."
         )
     return run
+
+
+def chosen(manifest: Mapping[str, Any], run: Refresh, everything: bool) -> tuple[list[str] | None, list[str] | None]:
+    """dbt selectors of what to build and of what to test; None means all there is."""
+    if everything:
+        return None, None
+    tests = selection.lean_tests_of(manifest, run.to_build)
+    return selection.selectors(manifest, run.to_build), selection.selectors(manifest, tests)
 
 
 def _failures(invocation: Any) -> list[str]:

@@ -7,19 +7,50 @@ changed rows carry, old and new, to `ops.touched` in the transaction that change
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 
-# The range lets the index on load_id leave out what came before: without it a refresh would read all of raw.
+# When they were received leaves out the partitions of other days, before they are planned and locked even; the range
+# of load_id lets the index leave out what else those days hold. Without them a refresh would read all of raw.
 OF_NEW_LOADS = """
-    load_id between (select min(load_id) from new_loads) and (select max(load_id) from new_loads)
+    received_at between %(first_received)s and %(last_received)s
+    and load_id between (select min(load_id) from new_loads) and (select max(load_id) from new_loads)
     and load_id in (select load_id from new_loads)
 """
 
-LINKS = f"""
+NEW_LOADS = """
 with new_loads as (
     select load_id from raw.loads
-    where published_seq > %(linked)s and published_seq <= %(to_seq)s
+    where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
 )
+"""
+
+# A load's rows are received when it starts.
+RECEIVED = """
+select min(started_at), max(started_at) from raw.loads
+where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
+"""
+
+DAYS = f"""
+{NEW_LOADS}
+insert into ops.group_days (session_group, received_date)
+select session_group, (received_at at time zone 'UTC')::date
+from raw.session_batches where {OF_NEW_LOADS}
+union
+select session_group, (received_at at time zone 'UTC')::date
+from raw.events where {OF_NEW_LOADS}
+union
+select session_group, (received_at at time zone 'UTC')::date
+from raw.llm_requests where {OF_NEW_LOADS}
+union
+select session_group, (received_at at time zone 'UTC')::date
+from raw.identifies where {OF_NEW_LOADS}
+on conflict do nothing
+"""
+
+LINKS = f"""
+{NEW_LOADS}
 insert into ops.group_links (kind, key, session_group)
 select 'batch', batch_id::text, session_group
 from raw.session_batches where not withheld and {OF_NEW_LOADS}
@@ -45,17 +76,10 @@ on conflict do nothing
 """
 
 NEW_GROUPS = f"""
-with new_loads as (
-    select load_id from raw.loads
-    where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
-)
+{NEW_LOADS}
 insert into ops.touched (target, kind, key)
 select %(target)s, 'session_group', session_group
 from raw.session_batches where not withheld and {OF_NEW_LOADS}
-union
-select %(target)s, 'session_group', session_group
-from raw.session_batches inner join raw.superseded using (load_id, line_number)
-where superseded_by in (select load_id from new_loads)
 union
 select %(target)s, 'session_group', session_group
 from raw.events where not withheld and {OF_NEW_LOADS}
@@ -69,16 +93,32 @@ from raw.llm_requests where not withheld and {OF_NEW_LOADS}
 
 # Rows that describe a user or a workspace and belong to no session, or not to it alone.
 NEW_OWNERS = f"""
-with new_loads as (
-    select load_id from raw.loads
-    where published_seq > %(from_seq)s and published_seq <= %(to_seq)s
-)
+{NEW_LOADS}
 insert into ops.touched (target, kind, key)
 select %(target)s, 'user', user_id
 from raw.identifies where user_id is not null and not withheld and {OF_NEW_LOADS}
 union
 select %(target)s, 'workspace', workspace_id
 from raw.workspaces where {OF_NEW_LOADS}
+"""
+
+# Rows that lacked a bad element, and whose mended record a new load holds whole.
+SUPERSEDED_RECEIVED = f"""
+{NEW_LOADS}
+select min(loads.started_at), max(loads.started_at)
+from raw.superseded
+inner join raw.loads using (load_id)
+where superseded.superseded_by in (select load_id from new_loads)
+"""
+
+SUPERSEDED_GROUPS = f"""
+{NEW_LOADS}
+insert into ops.touched (target, kind, key)
+select distinct %(target)s, 'session_group', session_group
+from raw.session_batches
+inner join raw.superseded using (load_id, line_number)
+where superseded.superseded_by in (select load_id from new_loads)
+    and session_batches.received_at between %(first_received)s and %(last_received)s
 """
 
 # A batch that changed its session id, or a rating that names a request, bears on another group's rows.
@@ -97,12 +137,14 @@ where work.target = %(target)s and work.kind = 'session_group'
 
 
 def link_groups(connection: psycopg.Connection, to_seq: int) -> None:
-    """Bring `ops.group_links` up to the load `to_seq`; two at once wait for each other."""
+    """Bring `ops.group_links` and `ops.group_days` up to the load `to_seq`; two at once wait for each other."""
     row = connection.execute("select published_seq from ops.linked_seq for update").fetchone()
-    linked = row[0]
-    if linked >= to_seq:
+    if row[0] >= to_seq:
         return
-    connection.execute(LINKS, {"linked": linked, "to_seq": to_seq})
+    limits = {"from_seq": row[0], "to_seq": to_seq}
+    if _received(connection, RECEIVED, limits):
+        connection.execute(LINKS, limits)
+        connection.execute(DAYS, limits)
     connection.execute("update ops.linked_seq set published_seq = %s", [to_seq])
 
 
@@ -111,12 +153,22 @@ def touch_groups(connection: psycopg.Connection, target: str, from_seq: int, to_
 
     Returns how many session groups the list now names.
     """
-    bounds = {"target": target, "from_seq": from_seq, "to_seq": to_seq}
-    connection.execute(NEW_GROUPS, bounds)
-    connection.execute(NEW_OWNERS, bounds)
+    limits = {"target": target, "from_seq": from_seq, "to_seq": to_seq}
+    if _received(connection, RECEIVED, limits):
+        connection.execute(NEW_GROUPS, limits)
+        connection.execute(NEW_OWNERS, limits)
+    if _received(connection, SUPERSEDED_RECEIVED, limits):
+        connection.execute(SUPERSEDED_GROUPS, limits)
     while connection.execute(LINKED_GROUPS, {"target": target}).rowcount:
         pass
     row = connection.execute(
         "select count(distinct key) from ops.touched where target = %s and kind = 'session_group'", [target]
     ).fetchone()
     return row[0]
+
+
+def _received(connection: psycopg.Connection, query: str, limits: dict[str, Any]) -> bool:
+    """Put into `limits` when the rows in question were received; False if there are none."""
+    first, last = connection.execute(query, limits).fetchone()
+    limits |= {"first_received": first, "last_received": last}
+    return first is not None

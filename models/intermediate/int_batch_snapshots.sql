@@ -14,7 +14,7 @@ sent as (
         {{ counter_total('interaction_summary') }} + {{ counter_total('feature_interactions') }} as counter_total,
         {{ newest_item_time() }} as newest_item_at
     from {{ ref('stg_session_batches') }}
-    where not is_server_row and {{ where_touched('session_group') }}
+    where not is_server_row and {{ where_touched_in_raw('session_group', 'received_at') }}
     order by session_group, content_hash
 ),
 

@@ -36,6 +36,7 @@ select
 
     -- times
     events.occurred_at,
+    events.received_at,
 
     -- where
     events.page_url,

@@ -10,7 +10,7 @@ with
 identifies as (
     select session_group, session_id, anonymous_id, user_id, identified_at as occurred_at
     from {{ ref('stg_identifies') }}
-    where user_id is not null and {{ where_touched('session_group') }}
+    where user_id is not null and {{ where_touched_in_raw('session_group', 'received_at') }}
 ),
 
 -- one record that names both
@@ -21,11 +21,15 @@ same_record as (
     union all
     select session_group, anonymous_id, user_id, occurred_at as signed_in_at, 'shared record' as evidence
     from {{ ref('stg_events') }}
-    where anonymous_id is not null and user_id is not null and {{ where_touched('session_group') }}
+    where
+        anonymous_id is not null and user_id is not null
+        and {{ where_touched_in_raw('session_group', 'received_at') }}
     union all
     select session_group, anonymous_id, user_id, occurred_at as signed_in_at, 'shared record' as evidence
     from {{ ref('stg_llm_requests') }}
-    where anonymous_id is not null and user_id is not null and {{ where_touched('session_group') }}
+    where
+        anonymous_id is not null and user_id is not null
+        and {{ where_touched_in_raw('session_group', 'received_at') }}
 ),
 
 -- signing in keeps the batch: the anonymous session id is the anonymous id
@@ -38,11 +42,13 @@ same_batch as (
 session_rows as (
     select session_group, anonymous_id, user_id, occurred_at
     from {{ ref('stg_events') }}
-    where session_id is not null and {{ where_touched('session_group') }}
+    where session_id is not null and {{ where_touched_in_raw('session_group', 'received_at') }}
     union all
     select session_group, anonymous_id, user_id, occurred_at
     from {{ ref('stg_llm_requests') }}
-    where session_id is not null and record_type = 'request' and {{ where_touched('session_group') }}
+    where
+        session_id is not null and record_type = 'request'
+        and {{ where_touched_in_raw('session_group', 'received_at') }}
     union all
     select session_group, anonymous_id, user_id, started_at
     from {{ ref('int_batch_snapshots') }}

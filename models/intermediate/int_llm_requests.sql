@@ -31,7 +31,7 @@ feedback as (
         (array_agg(feedback order by occurred_at desc, content_hash) filter (where feedback is not null))[1]
             as feedback
     from {{ ref('stg_llm_requests') }}
-    where record_type = 'feedback' and {{ where_touched('session_group') }}
+    where record_type = 'feedback' and {{ where_touched_in_raw('session_group', 'received_at') }}
     group by 1, 2
 ),
 

@@ -15,7 +15,7 @@ merged as (
 requests as (
     select distinct on (request_id is null, coalesce(request_id, message_id, content_hash::text)) *
     from {{ ref('stg_llm_requests') }}
-    where record_type = 'request' and {{ where_touched('session_group') }}
+    where record_type = 'request' and {{ where_touched_in_raw('session_group', 'received_at') }}
     order by
         request_id is null, coalesce(request_id, message_id, content_hash::text), session_id is null, occurred_at,
         content_hash
@@ -31,7 +31,7 @@ server_rows as (
         entry.value as entry
     from {{ ref('stg_session_batches') }} as sent
     cross join lateral jsonb_array_elements(sent.llm_interactions) with ordinality as entry (value, place)
-    where sent.is_server_row and {{ where_touched('sent.session_group') }}
+    where sent.is_server_row and {{ where_touched_in_raw('sent.session_group', 'sent.received_at') }}
     order by sent.session_group, sent.content_hash, entry.place
 ),
 

@@ -76,7 +76,9 @@ server_metadata as (
             server_rows.metadata
         from {{ ref('stg_session_batches') }} as server_rows
         left join merged on server_rows.session_group = merged.session_group
-        where server_rows.is_server_row and {{ where_touched('server_rows.session_group') }}
+        where
+            server_rows.is_server_row
+            and {{ where_touched_in_raw('server_rows.session_group', 'server_rows.received_at') }}
     ) as told
     {{ join_visits('told', 'occurred_at') }}
 ),

@@ -38,7 +38,7 @@ events as (
         coalesce(sent.landing_path, sent.page) as landing_page
     from {{ ref('int_enriched_events') }} as sent
     left join merged on sent.session_group = merged.session_group
-    where {{ where_touched('sent.session_group') }}
+    where {{ where_touched_in_raw('sent.session_group', 'sent.received_at') }}
 ),
 
 pages as (

@@ -22,19 +22,19 @@ server_rows as (
     select session_group, (entry.value ->> 'timestamp')::timestamptz as occurred_at, user_id, anonymous_id, app_id
     from {{ ref('stg_session_batches') }}
     cross join lateral jsonb_array_elements(llm_interactions) as entry
-    where is_server_row and {{ where_touched('session_group') }}
+    where is_server_row and {{ where_touched_in_raw('session_group', 'received_at') }}
 ),
 
 events as (
     select session_group, occurred_at, user_id, anonymous_id, app_id
     from {{ ref('stg_events') }}
-    where {{ where_touched('session_group') }}
+    where {{ where_touched_in_raw('session_group', 'received_at') }}
 ),
 
 requests as (
     select session_group, occurred_at, user_id, anonymous_id, app_id
     from {{ ref('stg_llm_requests') }}
-    where record_type = 'request' and {{ where_touched('session_group') }}
+    where record_type = 'request' and {{ where_touched_in_raw('session_group', 'received_at') }}
 ),
 
 raw_activities as (

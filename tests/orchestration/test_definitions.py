@@ -18,13 +18,14 @@ from dagster.components.definitions import LazyDefinitions
 
 from ingest.errors import TidemarkError
 from orchestration import dbt_manifest, defs, model_state
-from orchestration.dbt_process import arguments_to_build, arguments_to_test, prune_runs
+from orchestration.dbt_process import prune_runs
 from orchestration.definitions import definitions
 from orchestration.defs.dbt.models import MANIFEST
 from orchestration.defs.dbt.translator import attach_tests, check_description, group_of, kinds_of
 from orchestration.dev import free_port
 from orchestration.instance import settings
 from orchestration.refresh import dbt_arguments
+from orchestration.selection import arguments_to_build, arguments_to_test
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEFINITIONS = (
@@ -138,9 +139,10 @@ def test_the_command_line_and_dagster_agree_on_what_a_model_is_made_of() -> None
     # Otherwise each of the two would build whole what the other has built.
     parsed = dbtRunner().invoke(["parse", "--quiet", *dbt_arguments("prod")])
     assert parsed.success
-    theirs = model_state.checksums(parsed.result.writable_manifest().to_dict(omit_none=False), {})
-    assert theirs
-    assert model_state.checksums(MANIFEST, {}) == theirs
+    theirs = parsed.result.writable_manifest().to_dict(omit_none=False)
+    for checksums in (model_state.checksums, model_state.checksums_of_the_rest):
+        assert checksums(theirs, {})
+        assert checksums(MANIFEST, {}) == checksums(theirs, {})
 
 
 def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:

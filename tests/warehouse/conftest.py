@@ -25,7 +25,7 @@ STREAMS = ("session_batches", "events", "llm_requests", "identifies")
 BUILT_SCHEMAS = ("intermediate", "marts")
 # It describes loads: a record sent twice counts twice in it.
 OF_LOADS = ("marts.agg_kept_out",)
-# A view with a row for each time an event was sent, which says something of loads: its distinct rows are compared.
+# A view with a row for each time an event was sent, and when: its distinct rows without that are compared.
 AS_OFTEN_AS_SENT = ("intermediate.int_enriched_events",)
 
 
@@ -87,7 +87,9 @@ class Warehouse:
             relation: sorted(
                 row
                 for (row,) in self.query(
-                    f"select {'distinct' if relation in AS_OFTEN_AS_SENT else ''} t::text from {relation} as t"
+                    f"select distinct (to_jsonb(t) - 'received_at')::text from {relation} as t"
+                    if relation in AS_OFTEN_AS_SENT
+                    else f"select t::text from {relation} as t"
                 )
             )
             for relation in self.relations()

@@ -44,6 +44,15 @@ with aged as (
 )
 select count(*) from aged
 """
+DAYS = """
+with days as (
+    insert into ops.group_days
+    select distinct session_group, (received_at at time zone 'UTC')::date from raw.{stream}
+    on conflict do nothing
+    returning 1
+)
+select count(*) from days
+"""
 TIMES = {
     "events": "occurred_at",
     "llm_requests": "occurred_at",
@@ -82,10 +91,11 @@ def built(make_warehouse: Callable[[], Warehouse], small_sample: dict[str, list[
     warehouse = make_warehouse()
     for stream in STREAMS:
         warehouse.load(stream, small_sample[stream])
+    warehouse.refresh()
     for stream, time in TIMES.items():
         warehouse.query(AGE.format(stream=stream, time=time))
+        warehouse.query(DAYS.format(stream=stream))
     warehouse.query("select ops.make_partitions(0, '2026-04-01')")
-    warehouse.refresh()
     return warehouse
 
 

@@ -27,7 +27,7 @@ events as (
         sent.*
     from {{ ref('int_enriched_events') }} as sent
     left join merged on sent.session_group = merged.session_group
-    where {{ where_touched('sent.session_group') }}
+    where {{ where_touched_in_raw('sent.session_group', 'sent.received_at') }}
     order by {{ owner_group('sent') }}, sent.event_id, sent.occurred_at, sent.content_hash
 ),
 

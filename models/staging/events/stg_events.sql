@@ -27,6 +27,7 @@ select
 
     -- times
     occurred_at,
+    received_at,
 
     -- where
     {{ scrubbed_url('page_url') }} as page_url,

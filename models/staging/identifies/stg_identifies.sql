@@ -23,6 +23,7 @@ select
 
     -- times
     occurred_at as identified_at,
+    received_at,
 
     -- who; the address stays in raw, and so do names unless they are to be kept
     ops.keyed_hash(lower(btrim(email))) as email_hash,

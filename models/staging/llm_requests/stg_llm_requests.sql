@@ -45,6 +45,7 @@ select
 
     -- times
     occurred_at,
+    received_at,
 
     -- measures
     input_tokens,

@@ -9,11 +9,12 @@ from dagster_dbt import dbt_assets
 from ingest.connection import Server, resolve
 from ingest.errors import TidemarkError
 from orchestration.dbt_manifest import artifacts_folder, load_manifest
-from orchestration.dbt_process import LOGS_KEPT, RUNS_KEPT, arguments_to_build, arguments_to_test, prune_runs
+from orchestration.dbt_process import LOGS_KEPT, RUNS_KEPT, prune_runs
 from orchestration.dbt_run import DbtRun
 from orchestration.defs.dbt.translator import Translator, attach_tests
 from orchestration.instance import instance_folder
 from orchestration.refresh import refreshing, set_phase
+from orchestration.selection import NIGHTLY, arguments_to_build, arguments_to_test, lean_tests_of, selectors
 
 MANIFEST = attach_tests(load_manifest())
 TRANSLATOR = Translator()
@@ -59,12 +60,15 @@ def refresh(run: DbtRun, server: Server, *, full_refresh: bool) -> Iterator[Any]
             f"{state.touched_groups} session groups touched, {len(state.rebuilt)} models built whole."
         )
         environment = state.environment(server)
-        yield from run.dbt("build", arguments_to_build(None, full_refresh=full_refresh), environment)
-        state.models_failed = run.failed("build")
-        checks = run.context.selected_asset_check_keys
-        if checks and not state.models_failed:
+        built = set(MANIFEST["nodes"]) if full_refresh else state.to_build
+        if built:
+            chosen = None if full_refresh else selectors(MANIFEST, built)
+            yield from run.dbt("build", arguments_to_build(chosen, full_refresh=full_refresh), environment)
+            state.models_failed = run.failed("build")
+        tests = tests_of_refresh(run.context, built)
+        if tests and not state.models_failed:
             set_phase(server, state, "tests")
-            yield from run.dbt("test", arguments_to_test(tests_to_run(run.context)), environment)
+            yield from run.dbt("test", arguments_to_test(tests), environment)
             state.tests_failed = run.failed("test")
     raise_for(state.models_failed, run)
 
@@ -76,12 +80,24 @@ def build_to_the_mark(run: DbtRun, server: Server, *, full_refresh: bool) -> Ite
         TidemarkError: a refresh runs, or models failed.
     """
     environment = server.environment() | {"TIDEMARK_REFRESH_ID": ""}
-    selected = selectors(run.context.selected_asset_keys)
+    selected = selectors(
+        MANIFEST, [models.specs_by_key[key].metadata[UNIQUE_ID] for key in run.context.selected_asset_keys]
+    )
     if selected:
         yield from run.dbt("build", arguments_to_build(selected, full_refresh=full_refresh), environment)
         raise_for(run.failed("build"), run)
     if run.context.selected_asset_check_keys:
         yield from run.dbt("test", arguments_to_test(tests_to_run(run.context)), environment)
+
+
+def tests_of_refresh(context: dg.AssetExecutionContext, built: Collection[str]) -> list[str]:
+    """dbt selectors of the selected checks that say something new: of what was built, and those of all history."""
+    telling = lean_tests_of(MANIFEST, built)
+    specs = [spec for spec in models.check_specs if spec.key in context.selected_asset_check_keys]
+    tests = [spec.metadata[UNIQUE_ID] for spec in specs]
+    return selectors(
+        MANIFEST, [test for test in tests if test in telling or NIGHTLY in MANIFEST["nodes"][test]["tags"]]
+    )
 
 
 def tests_to_run(context: dg.AssetExecutionContext) -> list[str] | None:
@@ -90,22 +106,12 @@ def tests_to_run(context: dg.AssetExecutionContext) -> list[str] | None:
     every = {spec.key: spec for spec in models.check_specs}
     if set(selected) == set(every):
         return None
-    return [selector(every[key].metadata[UNIQUE_ID]) for key in selected]
+    return selectors(MANIFEST, [every[key].metadata[UNIQUE_ID] for key in selected])
 
 
 def checks_tagged(tag: str) -> list[dg.AssetCheckKey]:
     """The checks whose dbt test carries `tag`."""
     return [spec.key for spec in models.check_specs if tag in MANIFEST["nodes"][spec.metadata[UNIQUE_ID]]["tags"]]
-
-
-def selectors(keys: Collection[dg.AssetKey]) -> list[str]:
-    """dbt selectors of the seeds and models behind `keys`."""
-    return [selector(models.specs_by_key[key].metadata[UNIQUE_ID]) for key in keys]
-
-
-def selector(unique_id: str) -> str:
-    """How dbt's `--select` names exactly this node."""
-    return ".".join(MANIFEST["nodes"][unique_id]["fqn"])
 
 
 def raise_for(failed: list[str], run: DbtRun) -> None:
