@@ -1,12 +1,12 @@
 {#
     Free text without e-mail addresses and card numbers: `[email]` and `[card]` stand in their place. A card number is
     16 digits, plain or in groups of four, or American Express's 15, that begin as one does. A run of JSON's escapes
-    before an address is no part of it, so that JSON stays JSON.
+    before an address is no part of it, so that JSON stays JSON. `within` is text that holds what the column computes.
 #}
-{% macro scrubbed(column) -%}
+{% macro scrubbed(column, within=none) -%}
     case
         -- most text has neither: the cheap question first
-        when {{ column }} !~ '@|%40|[0-9]{4}[ -]?[0-9]{4}' then {{ column }}
+        when {{ within or column }} !~ '@|%40|[0-9]{4}[ -]?[0-9]{4}' then {{ column }}
         else regexp_replace(
             regexp_replace(
                 {{ column }},
