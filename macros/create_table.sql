@@ -17,3 +17,12 @@
     {%- endfor %}
     {%- endif %}
 {%- endmacro %}
+
+
+{#
+    Before a model built whole: it reads everything, so a nested loop is never the best join, only the worst guess of
+    how few rows a condition leaves.
+#}
+{% macro plan_whole_build() %}
+    {% if not is_incremental() %}set local enable_nestloop = off{% endif %}
+{% endmacro %}

@@ -1,7 +1,8 @@
 {#
     Free text without e-mail addresses and card numbers: `[email]` and `[card]` stand in their place. A card number is
     16 digits, plain or in groups of four, or American Express's 15, that begin as one does. A run of JSON's escapes
-    before an address is no part of it, so that JSON stays JSON. `within` is text that holds what the column computes.
+    before an address is no part of it, so that JSON stays JSON. `within` is the text the column is
+    cut from, asked in its place.
 #}
 {% macro scrubbed(column, within=none) -%}
     case
@@ -41,7 +42,7 @@
 {% macro scrubbed_url(column) -%}
     case
         when {{ column }} !~ '[?#]' then {{ scrubbed(column) }}
-        else {{ scrubbed(listed_parameters(column)) }}
+        else {{ scrubbed(listed_parameters(column), within=column) }}
     end
 {%- endmacro %}
 
