@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from ingest.connection import Server, connect
+from ingest.errors import TidemarkError
+from orchestration.refresh import dbt_arguments, refreshing
 
 FIRST_DAY, DAYS = datetime(2026, 3, 1, tzinfo=timezone.utc), 28
 EVENTS_OF_SESSION = (12, 25)
 SESSIONS_OF_VISITOR = 3
-PAGES = tuple(f"/products/{number}" for number in range(300)) + ("/", "/pricing", "/help", "/checkout")
+PAGES = (*(f"/products/{number}" for number in range(300)), "/", "/pricing", "/help", "/checkout")
 AGENTS = tuple(
     f"Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 {end}"
     for version in range(110, 140)
@@ -31,6 +35,10 @@ CAMPAIGNS = (
     "utm_source=linkedin&utm_medium=social",
 )
 CLICKS = ("cta_clicked", "button_clicked", "tab_changed", "filter_applied")
+
+# The marts of visits, facts, visitors and days, and all they are made of.
+CORE = "+path:models/marts/core"
+NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 
 # One pass over raw for the visits, one over those for the days: no cleaning, no identity, no duplicates looked for.
 FLOOR = (
@@ -144,3 +152,32 @@ def session(chance: random.Random, visitor: int, start: datetime) -> Iterator[di
             event |= {"eventName": "purchase_completed", "isConversion": True, "revenue": chance.randrange(5, 300)}
         yield event | {"pageUrl": f"https://shop.example{page}{campaign}"}
         at, campaign = at + timedelta(seconds=chance.randrange(3, 240)), ""
+
+
+def build_whole(server: Server, selection: str) -> float:
+    """Build the selected models whole, up to every load committed; returns the seconds dbt took, tests left out.
+
+    Raises:
+        TidemarkError: the project does not parse, or a model failed.
+    """
+    from dbt.cli.main import dbtRunner
+
+    os.environ.update(server.environment())
+    options = [*dbt_arguments("prod"), "--quiet"]
+    parsed = dbtRunner().invoke(["parse", *options])
+    if not parsed.success:
+        raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
+    manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
+    with refreshing(server, "prod", manifest) as run:
+        os.environ["TIDEMARK_REFRESH_ID"] = str(run.refresh_id)
+        began = time.perf_counter()
+        try:
+            built = dbtRunner(manifest=parsed.result).invoke(
+                ["build", "--full-refresh", "--select", selection, *NO_TESTS, *options]
+            )
+        finally:
+            del os.environ["TIDEMARK_REFRESH_ID"]
+        seconds = time.perf_counter() - began
+        if not built.success:
+            raise TidemarkError(f"The whole build failed: {built.exception or 'see what dbt says above'}")
+    return seconds
