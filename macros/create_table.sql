@@ -1,21 +1,21 @@
 {#
     A mart built whole is made by `create table as`, which may read in parallel, and given its primary key when it is
-    filled: dbt's way, an insert into a table that has its key, does neither. Columns have no constraints of their own.
+    filled: dbt's way, an insert into a table that has its key, does neither.
 #}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
-    {%- set contract = config.get('contract') and config.get('contract').enforced -%}
-    {%- if contract -%}
+    {%- if temporary or not config.get('contract').enforced -%}
+        {{ dbt_postgres.postgres__create_table_as(temporary, relation, sql) }}
+    {%- elif model.columns.values() | selectattr('constraints') | list -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ": put constraints on the model, not on its columns") }}
+    {%- else -%}
         {{ get_assert_columns_equivalent(sql) }}
-        {%- set sql = get_select_subquery(sql) -%}
+        create table {{ relation }} as (
+            {{ get_select_subquery(sql) }}
+        );
+        {%- for constraint in adapter.render_raw_model_constraints(raw_constraints=model['constraints']) %}
+        alter table {{ relation }} add {{ constraint }};
+        {%- endfor %}
     {%- endif -%}
-    create {{ 'temporary' if temporary }} table {{ relation }} as (
-        {{ sql }}
-    );
-    {%- if contract and not temporary %}
-    {%- for constraint in adapter.render_raw_model_constraints(raw_constraints=model['constraints']) %}
-    alter table {{ relation }} add {{ constraint }};
-    {%- endfor %}
-    {%- endif %}
 {%- endmacro %}
 
 

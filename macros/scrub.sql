@@ -41,7 +41,7 @@
 #}
 {% macro scrubbed_url(column) -%}
     case
-        when {{ column }} !~ '[?#]' then {{ scrubbed(column) }}
+        when strpos({{ column }}, '?') = 0 and strpos({{ column }}, '#') = 0 then {{ scrubbed(column) }}
         else {{ scrubbed(listed_parameters(column), within=column) }}
     end
 {%- endmacro %}

@@ -7,7 +7,7 @@
 
 {% set single_values = [
     'device_type', 'is_bot', 'screen_width', 'screen_height', 'country_code', 'city', 'landing_page', 'workspace_id',
-    'project_id', 'team_id', 'org_id', 'plan', 'referrer_domain'
+    'project_id', 'team_id', 'org_id', 'plan'
 ] %}
 
 with
@@ -37,7 +37,8 @@ events as (
         {% for column in single_values if column != 'landing_page' %}
         sent.{{ column }},
         {% endfor %}
-        coalesce(sent.landing_path, sent.page) as landing_page
+        coalesce(sent.landing_path, sent.page) as landing_page,
+        sent.referrer_domain
     from {{ ref('int_enriched_events') }} as sent
     left join merged on sent.session_group = merged.session_group
     where {{ where_touched('sent.session_group') }}
@@ -59,12 +60,12 @@ pages as (
 
 touches as (
     select
-        session_group, occurred_at, tie, campaign, browser, os,
+        session_group, occurred_at, tie, campaign, browser, os, referrer_domain,
         {{ single_values | join(', ') }}
     from events
     union all
     select
-        session_group, occurred_at, tie, campaign, null, null,
+        session_group, occurred_at, tie, campaign, null, null, null,
         null{{ ', null' * (single_values | length - 1) }}
     from pages
     where array_remove(campaign, null) <> '{}'
@@ -74,8 +75,9 @@ first_values as (
     select
         visits.session_key,
         {% for column in ['campaign', 'browser', 'os'] + single_values %}
-        {{ first_value(column) }} as {{ column }}{{ ',' if not loop.last }}
+        {{ first_value(column) }} as {{ column }},
         {% endfor %}
+        {{ first_value('referrer_domain') }} as referrer_domain
     from touches
     {{ join_visits('touches', 'occurred_at') }}
     group by visits.session_key
@@ -99,7 +101,8 @@ select
     first_values.os[1] as os_name,
     first_values.os[2] as os_version,
     {% for column in single_values %}
-    first_values.{{ column }}{{ ',' if not loop.last }}
+    first_values.{{ column }},
     {% endfor %}
+    first_values.referrer_domain
 from visits
 inner join first_values using (session_key)

@@ -29,6 +29,8 @@ TESTED_ELSEWHERE = {
     "should_full_refresh": "test_refresh adds a model",
     "is_listed_for_rebuild": "test_refresh adds a model",
     "analyze_when_built_whole": "speed alone hangs on it",
+    "plan_whole_build": "speed alone hangs on it",
+    "postgres__create_table_as": "test_whole_build looks at the keys of marts",
     "is_open": "test_bad_input loads what is before the horizon",
     "is_credible": "test_bad_input loads what is from the future",
     "newest_batch_time": "fact_14_a_server_rows_interaction_from_the_future_is_left_out",
