@@ -30,8 +30,8 @@
 
 
 {# First non-null value of an event's column, by time; ties by content. #}
-{% macro first_value(column, told_with=none) -%}
-    (array_agg({{ column }} order by occurred_at, tie) filter (where {{ told_with or column }} is not null))[1]
+{% macro first_value(column) -%}
+    ops.first_value({{ column }} order by occurred_at, tie)
 {%- endmacro %}
 
 

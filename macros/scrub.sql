@@ -1,12 +1,13 @@
 {#
     Free text without e-mail addresses and card numbers: `[email]` and `[card]` stand in their place. A card number is
     16 digits, plain or in groups of four, or American Express's 15, that begin as one does. A run of JSON's escapes
-    before an address is no part of it, so that JSON stays JSON.
+    before an address is no part of it, so that JSON stays JSON. `within` is the text the column is
+    cut from, asked in its place.
 #}
-{% macro scrubbed(column) -%}
+{% macro scrubbed(column, within=none) -%}
     case
         -- most text has neither: the cheap question first
-        when {{ column }} !~ '@|%40|[0-9]{4}[ -]?[0-9]{4}' then {{ column }}
+        when {{ within or column }} !~ '@|%40|[0-9]{4}[ -]?[0-9]{4}' then {{ column }}
         else regexp_replace(
             regexp_replace(
                 {{ column }},
@@ -40,8 +41,8 @@
 #}
 {% macro scrubbed_url(column) -%}
     case
-        when {{ column }} !~ '[?#]' then {{ scrubbed(column) }}
-        else {{ scrubbed(listed_parameters(column)) }}
+        when strpos({{ column }}, '?') = 0 and strpos({{ column }}, '#') = 0 then {{ scrubbed(column) }}
+        else {{ scrubbed(listed_parameters(column), within=column) }}
     end
 {%- endmacro %}
 

@@ -50,19 +50,27 @@
 {%- endmacro %}
 
 
-{# Newest goal, LLM interaction or error of a snapshot. #}
+{# Newest goal, LLM interaction or error of a snapshot. Most have few of them: what is empty is not opened. #}
 {% macro newest_item_time() -%}
     greatest(
-        (select max(goal.value::timestamptz) from jsonb_each_text(goal_events) as goal),
-        (
-            select max((entry.value ->> 'timestamp')::timestamptz)
-            from jsonb_array_elements(llm_interactions) as entry
-        ),
-        (
-            select started_at + {{ milliseconds("max((entry.value ->> 'time')::numeric)") }}
-            from jsonb_array_elements(error_events) as entry
-            having count(*) > 0
-        )
+        case
+            when goal_events <> '{}'
+                then (select max(goal.value::timestamptz) from jsonb_each_text(goal_events) as goal)
+        end,
+        case
+            when llm_interactions <> '[]'
+                then (
+                    select max((entry.value ->> 'timestamp')::timestamptz)
+                    from jsonb_array_elements(llm_interactions) as entry
+                )
+        end,
+        case
+            when error_events <> '[]'
+                then (
+                    select started_at + {{ milliseconds("max((entry.value ->> 'time')::numeric)") }}
+                    from jsonb_array_elements(error_events) as entry
+                )
+        end
     )
 {%- endmacro %}
 

@@ -1,6 +1,8 @@
 {# Path of a URL or of a path with a query: no scheme, host, query or fragment. #}
 {% macro url_path(column) -%}
-    nullif(regexp_replace(regexp_replace({{ column }}, '[?#].*$', ''), '^[a-zA-Z][a-zA-Z0-9+.-]*://[^/]*', ''), '')
+    nullif(
+        regexp_replace(split_part(split_part({{ column }}, '?', 1), '#', 1), '^[a-zA-Z][a-zA-Z0-9+.-]*://[^/]*', ''), ''
+    )
 {%- endmacro %}
 
 
@@ -18,5 +20,9 @@
 
 {# Value of one query parameter, as sent but for `+` and `%20`; null where absent or empty. #}
 {% macro query_parameter(column, parameter) -%}
-    nullif(replace(replace(substring({{ column }} from '^[^?#]*\?(?:[^#]*&)?{{ parameter }}=([^&#]*)'), '+', ' '), '%20', ' '), '')
+    case
+        -- most URLs lack it: the cheap question first
+        when strpos({{ column }}, '{{ parameter }}=') > 0
+            then nullif(replace(replace(substring({{ column }} from '^[^?#]*\?(?:[^#]*&)?{{ parameter }}=([^&#]*)'), '+', ' '), '%20', ' '), '')
+    end
 {%- endmacro %}

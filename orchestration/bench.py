@@ -31,6 +31,7 @@ from ingest.migrate import migrate
 from ingest.sample import AS_OF, write_sample
 from ingest.server import home_folder
 from ingest.streams.registry import NAMES
+from orchestration.bench_build import CORE, build_floor, build_whole, write_sessions
 from orchestration.refresh import refresh
 
 DATABASE = "tidemark_bench"
@@ -40,6 +41,8 @@ SMALL_FILE, LARGE_FILE = 100_000_000, 1_000_000_000
 # Times are the best of so many runs, the runs of what is compared in turns: other work on the machine then
 # tells on neither side alone. Two loads at once leave no core idle on a small machine: it takes more runs there.
 RUNS, RUNS_OF_TWO = 3, 5
+# About 800,000 rows of raw, all streams together.
+VISITORS_OF_LARGE_SAMPLE = 8_000
 COPY_BLOCK = 128 * 1024
 
 
@@ -68,12 +71,20 @@ class Measure:
 
 
 def bench() -> list[Measure]:
-    """Measure everything in a database of its own, which is dropped afterwards."""
+    """Measure everything in databases of their own, which are dropped afterwards."""
     from orchestration.bench_refresh import measure_growth
 
-    with tempfile.TemporaryDirectory() as folder, bench_database() as server:
-        measures = [*measure_load(server, Path(folder)), *measure_refresh(server, Path(folder))]
-        return [*measures, *measure_growth(Path(folder))]
+    measures: list[Measure] = []
+    with tempfile.TemporaryDirectory() as folder:
+        with bench_database() as server:
+            measures += [*measure_load(server, Path(folder)), *measure_refresh(server, Path(folder))]
+        # each in a database of its own: a first build is what is measured
+        with bench_database() as server:
+            measures += measure_build(server, Path(folder))
+        with bench_database() as server:
+            measures.append(measure_large_sample(server, Path(folder)))
+        measures += measure_growth(Path(folder))
+    return measures
 
 
 @contextmanager
@@ -264,6 +275,34 @@ def measure_refresh(server: Server, folder: Path) -> list[Measure]:
         Measure("refresh with one more day, tests included", one_day, "s"),
         Measure("first refresh over one with one more day", first / one_day, "ratio"),
     ]
+
+
+def measure_build(server: Server, folder: Path) -> list[Measure]:
+    """A first build of the core marts on a stream of events, alone and over the least hand-written SQL could do."""
+    events = folder / "events-of-sessions.ndjson"
+    write_sessions(events, EVENTS)
+    with connect(server) as connection:
+        load_file(connection, events, stream="events")
+    events.unlink()
+    floor = min(timed(lambda: build_floor(server)) for _ in range(RUNS))
+    build = build_whole(server, CORE)
+    return [
+        Measure("whole build of the core marts on 1 million events", build, "s"),
+        Measure("the same over two hand-written tables", build / floor, "ratio", 10, 6, at_most=True),
+    ]
+
+
+def measure_large_sample(server: Server, folder: Path) -> Measure:
+    """The first build of every model on a large sample, all streams together."""
+    sample = folder / "large_sample"
+    write_sample(sample, seed=7, days=35, visitors=VISITORS_OF_LARGE_SAMPLE)
+    with connect(server) as connection:
+        load_paths(connection, [sample])
+        rows = sum(
+            connection.execute(sql.SQL("select count(*) from raw.{}").format(sql.Identifier(stream))).fetchone()[0]
+            for stream in NAMES
+        )
+    return Measure(f"whole build of every model on a sample of {rows:,} rows", build_whole(server, "*"), "s")
 
 
 def best_of_turns(works: Sequence[Callable[[], object]], runs: int, before: Callable[[], object]) -> list[float]:

@@ -24,12 +24,7 @@ ordered as (
         *,
         row_number() over in_batch as snapshot_number,
         coalesce(lag(cardinality(path_sequence)) over in_batch, 0) as pages_before,
-        row_number() over (
-            partition by batch_id
-            order by
-                cardinality(path_sequence) desc, counter_total desc, newest_item_at desc nulls last,
-                ended_at desc nulls first, content_hash desc
-        ) = 1 as is_greatest
+        lead(content_hash) over in_batch is null as is_greatest
     from sent
     window in_batch as (
         partition by batch_id

@@ -83,15 +83,22 @@ server_metadata as (
     {{ join_visits('told', 'occurred_at') }}
 ),
 
--- the last non-null value of each key
-latest as (
-    select distinct on (session_key, pair.key)
-        session_group, session_key, pair.key, pair.value
+-- snapshots repeat what they told before: its last telling is enough
+tellings as (
+    select distinct on (session_key, rank, metadata) *
     from (
         select * from browser_metadata
         union all
         select * from server_metadata
     ) as told
+    order by session_key, rank, metadata, told_at desc, snapshot_number desc
+),
+
+-- the last non-null value of each key
+latest as (
+    select distinct on (session_key, pair.key)
+        session_group, session_key, pair.key, pair.value
+    from tellings as told
     cross join lateral jsonb_each(told.metadata) as pair
     where pair.value <> 'null' and pair.value <> '""'
     order by session_key, pair.key, rank desc, told_at desc, snapshot_number desc, pair.value

@@ -5,11 +5,10 @@
     )
 }}
 
-{% set first_values = [
-    'device_type', 'browser_name', 'os_name', 'is_bot', 'screen_width', 'screen_height', 'country_code', 'city',
-    'landing_page', 'workspace_id', 'project_id', 'team_id', 'org_id', 'plan'
+{% set single_values = [
+    'device_type', 'is_bot', 'screen_width', 'screen_height', 'country_code', 'city', 'landing_page', 'workspace_id',
+    'project_id', 'team_id', 'org_id', 'plan'
 ] %}
-{% set versions = {'browser_version': 'browser_name', 'os_version': 'os_name'} %}
 
 with
 
@@ -23,19 +22,23 @@ merged as (
     where {{ where_touched('session_group') }}
 ),
 
+-- what is told together stays together: a version is of the name beside it
 events as (
     select
-        {{ owner_group('sent') }} as owner_group,
+        {{ owner_group('sent') }} as session_group,
         sent.occurred_at,
         sent.content_hash::text as tie,
-        sent.utm_source,
-        sent.utm_medium,
-        sent.utm_campaign,
-        sent.referrer_domain,
-        {% for column in first_values + versions | list if column != 'landing_page' %}
+        case
+            when coalesce(sent.utm_source, sent.utm_medium, sent.utm_campaign) is not null
+                then array[sent.utm_source, sent.utm_medium, sent.utm_campaign]
+        end as campaign,
+        case when sent.browser_name is not null then array[sent.browser_name, sent.browser_version] end as browser,
+        case when sent.os_name is not null then array[sent.os_name, sent.os_version] end as os,
+        {% for column in single_values if column != 'landing_page' %}
         sent.{{ column }},
         {% endfor %}
-        coalesce(sent.landing_path, sent.page) as landing_page
+        coalesce(sent.landing_path, sent.page) as landing_page,
+        sent.referrer_domain
     from {{ ref('int_enriched_events') }} as sent
     left join merged on sent.session_group = merged.session_group
     where {{ where_touched_in_raw('sent.session_group', 'sent.received_at') }}
@@ -44,64 +47,62 @@ events as (
 pages as (
     select
         session_group,
-        viewed_at,
+        viewed_at as occurred_at,
         page || '?' || query_string as tie,
-        {{ query_parameter("'?' || query_string", 'utm_source') }} as utm_source,
-        {{ query_parameter("'?' || query_string", 'utm_medium') }} as utm_medium,
-        {{ query_parameter("'?' || query_string", 'utm_campaign') }} as utm_campaign
+        array[
+            {{ query_parameter("'?' || query_string", 'utm_source') }},
+            {{ query_parameter("'?' || query_string", 'utm_medium') }},
+            {{ query_parameter("'?' || query_string", 'utm_campaign') }}
+        ] as campaign
     from {{ ref('int_batch_pages') }}
     where query_string like '%utm_%' and {{ where_touched('session_group') }}
 ),
 
-campaign_touches as (
-    select distinct on (visits.session_key)
-        visits.session_key,
-        touches.utm_source,
-        touches.utm_medium,
-        touches.utm_campaign
-    from (
-        select owner_group as session_group, occurred_at as at, tie, utm_source, utm_medium, utm_campaign from events
-        union all
-        select * from pages
-    ) as touches
-    {{ join_visits('touches', 'at') }}
-    where coalesce(touches.utm_source, touches.utm_medium, touches.utm_campaign) is not null
-    order by visits.session_key, touches.at, touches.tie
+touches as (
+    select
+        session_group, occurred_at, tie, campaign, browser, os, referrer_domain,
+        {{ single_values | join(', ') }}
+    from events
+    union all
+    select
+        session_group, occurred_at, tie, campaign, null, null, null,
+        null{{ ', null' * (single_values | length - 1) }}
+    from pages
+    where array_remove(campaign, null) <> '{}'
 ),
 
 first_values as (
     select
         visits.session_key,
-        {% for column in first_values %}
+        {% for column in ['campaign', 'browser', 'os'] + single_values %}
         {{ first_value(column) }} as {{ column }},
         {% endfor %}
-        {% for version, name in versions.items() %}
-        {{ first_value(version, told_with=name) }} as {{ version }},
-        {% endfor %}
         {{ first_value('referrer_domain') }} as referrer_domain
-    from events
-    {{ join_visits('events', 'occurred_at', 'owner_group') }}
+    from touches
+    {{ join_visits('touches', 'occurred_at') }}
     group by visits.session_key
 )
 
 select
     visits.session_group,
     visits.session_key,
-    coalesce(campaign_touches.utm_source, first_values.referrer_domain, 'Direct') as source,
+    coalesce(first_values.campaign[1], first_values.referrer_domain, 'Direct') as source,
     coalesce(
-        campaign_touches.utm_medium,
+        first_values.campaign[2],
         case
-            when campaign_touches.session_key is null and first_values.referrer_domain is not null then 'referral'
+            when first_values.campaign is null and first_values.referrer_domain is not null then 'referral'
             else 'None'
         end
     ) as medium,
-    coalesce(campaign_touches.utm_campaign, 'None') as campaign,
-    campaign_touches.utm_source,
-    {% for column in first_values + versions | list %}
+    coalesce(first_values.campaign[3], 'None') as campaign,
+    first_values.campaign[1] as utm_source,
+    first_values.browser[1] as browser_name,
+    first_values.browser[2] as browser_version,
+    first_values.os[1] as os_name,
+    first_values.os[2] as os_version,
+    {% for column in single_values %}
     first_values.{{ column }},
     {% endfor %}
     first_values.referrer_domain
 from visits
-left join campaign_touches using (session_key)
-left join first_values using (session_key)
-where campaign_touches.session_key is not null or first_values.session_key is not null
+inner join first_values using (session_key)

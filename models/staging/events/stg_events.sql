@@ -31,13 +31,13 @@ select
 
     -- where
     {{ scrubbed_url('page_url') }} as page_url,
-    {{ scrubbed(url_path('page_url')) }} as page,
-    {{ url_query(scrubbed_url('page_url')) }} as query_string,
+    {{ scrubbed(url_path('page_url'), within='page_url') }} as page,
+    case when strpos(page_url, '?') > 0 then {{ url_query(scrubbed_url('page_url')) }} end as query_string,
     {{ scrubbed('page_title') }} as page_title,
     {{ scrubbed_url('referrer') }} as referrer,
     {{ url_host('referrer') }} as referrer_domain,
     {{ scrubbed_url('landing_page') }} as landing_page,
-    {{ scrubbed(url_path('landing_page')) }} as landing_path,
+    {{ scrubbed(url_path('landing_page'), within='landing_page') }} as landing_path,
     coalesce(utm_source, {{ query_parameter('page_url', 'utm_source') }}) as utm_source,
     coalesce(utm_medium, {{ query_parameter('page_url', 'utm_medium') }}) as utm_medium,
     coalesce(utm_campaign, {{ query_parameter('page_url', 'utm_campaign') }}) as utm_campaign,

@@ -1,0 +1,28 @@
+{#
+    A mart built whole is made by `create table as`, which may read in parallel, and given its primary key when it is
+    filled: dbt's way, an insert into a table that has its key, does neither.
+#}
+{% macro postgres__create_table_as(temporary, relation, sql) -%}
+    {%- if temporary or not config.get('contract').enforced -%}
+        {{ dbt_postgres.postgres__create_table_as(temporary, relation, sql) }}
+    {%- elif model.columns.values() | selectattr('constraints') | list -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ": put constraints on the model, not on its columns") }}
+    {%- else -%}
+        {{ get_assert_columns_equivalent(sql) }}
+        create table {{ relation }} as (
+            {{ get_select_subquery(sql) }}
+        );
+        {%- for constraint in adapter.render_raw_model_constraints(raw_constraints=model['constraints']) %}
+        alter table {{ relation }} add {{ constraint }};
+        {%- endfor %}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    Before a model built whole: it reads everything, so a nested loop is never the best join, only the worst guess of
+    how few rows a condition leaves.
+#}
+{% macro plan_whole_build() %}
+    {% if not is_incremental() %}set local enable_nestloop = off{% endif %}
+{% endmacro %}
