@@ -301,7 +301,7 @@ class Story:
         """A history of a few scenes; a third of them of events and identify calls alone."""
         scenes = [self.events_scene, self.events_scene, self.identify_scene]
         if not self.one_in(3):
-            scenes += [*[self.browser_scene] * 4, self.llm_scene, self.llm_scene, self.widget_scene, self.widget_scene]
+            scenes += [*[self.browser_scene] * 6, self.llm_scene, self.llm_scene, self.widget_scene, self.widget_scene]
         for _ in range(self.upto(7)):
             self.begin_scene()
             self.pick(scenes)()
@@ -397,7 +397,7 @@ class Browser:
             self.sign_in_elsewhere, self.browse_far, self.fail_often, self.ask_often, self.switch, self.event_beside,
             self.event_beside, self.unknown_session_row,
         )  # fmt: skip
-        for _ in range(story.upto(10)):
+        for _ in range(story.upto(14)):
             story.pick(acts)()
             self.now += story.pick(WAITS)
         self.hide()

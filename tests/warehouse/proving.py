@@ -33,11 +33,12 @@ Differences = dict[str, tuple[list[str], list[str]]]
 class Plan:
     """How histories arrive: in so many rounds, with a refresh after each.
 
-    `killed_at` says for a round, from 0, at which models a refresh is killed before it is finished by another.
+    `killed_at` says for a round, from 1 to rounds - 1, at which models refreshes are killed before one is let finish:
+    each a place among all incremental models by name, from 0 to below 1.
     """
 
     rounds: int
-    killed_at: Mapping[int, Sequence[str]]
+    killed_at: Mapping[int, Sequence[float]]
 
 
 def rounds_of(histories: Mapping[int, History], rounds: int) -> list[list[Load]]:
@@ -71,10 +72,15 @@ def build_piecewise(warehouse: Warehouse, histories: Mapping[int, History], plan
     for number, loads in enumerate(rounds_of(histories, plan.rounds)):
         for stream, lines in loads:
             warehouse.load(stream, lines)
-        for model in plan.killed_at.get(number, ()):
-            kill_refresh_at(warehouse, model)
+        for place in plan.killed_at.get(number, ()):
+            kill_refresh_at(warehouse, _model_at(warehouse, place))
         warehouse.refresh(AS_OF)
     return warehouse
+
+
+def _model_at(warehouse: Warehouse, place: float) -> str:
+    models = warehouse.query("select model from ops.model_state where target = 'prod' order by model")
+    return models[int(place * len(models))][0]
 
 
 def kill_refresh_at(warehouse: Warehouse, model: str) -> None:
