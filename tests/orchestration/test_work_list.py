@@ -37,3 +37,18 @@ def test_withheld_rows_and_streams_without_models_touch_nothing(fresh_database, 
         assert connection.execute("select distinct key from ops.touched").fetchall() == [("s:kept",)]
         linked = connection.execute("select distinct session_group from ops.group_links").fetchall()
         assert set(linked) <= {("s:kept",)}
+
+
+@pytest.mark.parametrize("names", [{"requestId": "r1"}, {"messageId": "m1"}])
+def test_a_rating_touches_the_session_whose_server_row_tells_the_request(fresh_database, tmp_path, names):
+    told = {"model": "m", "tokens": 1, "timestamp": AT, **names}
+    rows = tmp_path / "session_batches.ndjson"
+    rows.write_text(json.dumps({"batchId": BATCH["batchId"], "sessionId": "s1", "llmInteractions": [told]}))
+    rating = tmp_path / "llm_requests.ndjson"
+    rating.write_text(json.dumps({"type": "feedback", "rating": 1, "timestamp": AT, **names}))
+    with connect(fresh_database, autocommit=True) as connection:
+        seen = load_file(connection, rows).published_seq
+        last = load_file(connection, rating).published_seq
+        link_groups(connection, last)
+        touch_groups(connection, "prod", seen, last)
+        assert ("s:s1",) in connection.execute("select key from ops.touched").fetchall()
