@@ -87,11 +87,12 @@ class History:
         """Its records as history `number`, a line each."""
         return [(sent, sent.text.replace(MARK, marked(number)).encode()) for sent in self.sent]
 
-    def shown(self) -> str:
-        """Its records, one a line, in the order they were sent, with their place on the time of delivery."""
+    def shown(self, width: int | None = None) -> str:
+        """Its records, a line each of at most `width` characters of text, in the order they were sent, with when they
+        were sent and their places on the time of delivery."""
         ordered = sorted(self.sent, key=lambda sent: sent.at)
         return "\n".join(
-            f"{iso(sent.at)} {'+'.join(f'{place:.2f}' for place in sent.rounds)} {sent.stream} {sent.text}"
+            f"{iso(sent.at)} {'+'.join(f'{place:.2f}' for place in sent.rounds)} {sent.stream} {sent.text[:width]}"
             for sent in ordered
         )
 

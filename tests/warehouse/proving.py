@@ -15,18 +15,22 @@ from random import Random
 
 from ingest.connection import connect
 from orchestration.refresh import PROJECT_FOLDER
-from tests.warehouse.conftest import STREAMS, Warehouse, without_server_variables
-from tests.warehouse.histories import History, Sent, marked
+from tests.warehouse.conftest import Warehouse, without_server_variables
+from tests.warehouse.histories import History, Sent
 
 AS_OF = "2026-03-03T00:00:00+00:00"
 """Early: the gap-free series of watched metrics of hundreds of apps end here."""
 
 LONGEST_WAIT = 180
+A_MARK = re.compile(r"(?<!\d)\d{8}(?!\d)")
 MAKES_MOST = 60
 """Candidates of one shrinking step: they stand in one build."""
+MOST_SHOWN = 2_000
+"""Characters of what one relation holds, in a failure's message."""
 
 Load = tuple[str, list[bytes]]
 Differences = dict[str, tuple[list[str], list[str]]]
+Compare = Callable[[Mapping[int, History]], Differences]
 
 
 @dataclass(frozen=True)
@@ -42,27 +46,31 @@ class Plan:
 
 
 def rounds_of(histories: Mapping[int, History], rounds: int) -> list[list[Load]]:
-    """The loads of each round; streams, and the lines of a load, are in no order."""
-    arriving: list[dict[str, list[bytes]]] = [defaultdict(list) for _ in range(rounds)]
+    """The loads of each round."""
+    arriving: list[list[tuple[str, bytes]]] = [[] for _ in range(rounds)]
     for number, history in histories.items():
         for sent, line in history.lines(number):
             for place in sent.rounds:
-                arriving[int(place * rounds)][sent.stream].append(line)
-    chance = Random(len(histories))
-    loads = []
-    for streams in arriving:
-        for lines in streams.values():
-            chance.shuffle(lines)
-        loads.append(chance.sample([*streams.items()], len(streams)))
-    return loads
+                arriving[int(place * rounds)].append((sent.stream, line))
+    return [loads_of(arrived) for arrived in arriving]
+
+
+def loads_of(arrived: Iterable[tuple[str, bytes]]) -> list[Load]:
+    """Records, each with its stream, as one load a stream; streams, and the lines of a load, are in no order."""
+    streams: dict[str, list[bytes]] = defaultdict(list)
+    for stream, line in arrived:
+        streams[stream].append(line)
+    chance = Random(len(streams))
+    for lines in streams.values():
+        chance.shuffle(lines)
+    return chance.sample([*streams.items()], len(streams))
 
 
 def build_whole(warehouse: Warehouse, histories: Mapping[int, History]) -> Warehouse:
     """Load every record once, then build."""
-    for stream in STREAMS:
-        lines = [line for number, h in histories.items() for sent, line in h.lines(number) if sent.stream == stream]
-        if lines:
-            warehouse.load(stream, lines)
+    told = ((sent.stream, line) for number, history in histories.items() for sent, line in history.lines(number))
+    for stream, lines in loads_of(told):
+        warehouse.load(stream, lines)
     warehouse.refresh(AS_OF)
     return warehouse
 
@@ -141,39 +149,29 @@ def differences(left: dict[str, list[str]], right: dict[str, list[str]]) -> Diff
 
 def offenders(found: Differences, numbers: Iterable[int]) -> dict[int, Differences]:
     """Those of the histories whose rows differ, with their rows."""
-    mine: dict[int, Differences] = {}
-    for number in numbers:
-        mark = re.compile(rf"(?<!\d){marked(number)}(?!\d)")
-        rows = {
-            relation: tuple([row for row in side if mark.search(row)] for side in sides)
-            for relation, sides in found.items()
-        }
-        rows = {relation: sides for relation, sides in rows.items() if any(sides)}
-        if rows:
-            mine[number] = rows
-    return mine
+    known = set(numbers)
+    mine: dict[int, Differences] = defaultdict(dict)
+    for relation, sides in found.items():
+        for place, rows in enumerate(sides):
+            for row in rows:
+                for number in {int(digits) for digits in A_MARK.findall(row)} & known:
+                    mine[number].setdefault(relation, ([], []))[place].append(row)
+    return dict(mine)
 
 
-def compared(
-    make_warehouse: Callable[[], Warehouse], histories: Mapping[int, History], plan: Plan
-) -> tuple[Differences, Warehouse]:
-    """What differs between the histories built whole and built piecewise; and what was built whole."""
+def compared(make_warehouse: Callable[[], Warehouse], histories: Mapping[int, History], plan: Plan) -> Differences:
+    """What differs between the histories built whole and built piecewise."""
     whole = build_whole(make_warehouse(), histories)
-    piecewise = build_piecewise(make_warehouse(), histories, plan)
-    return differences(whole.contents(), piecewise.contents()), whole
+    return differences(whole.contents(), build_piecewise(make_warehouse(), histories, plan).contents())
 
 
-def smallest(
-    make_warehouse: Callable[[], Warehouse], history: History, plan: Plan, steps: int = 6
-) -> tuple[History, Differences]:
-    """A history with as few of its records as `steps` builds can find that still differs; all of it if alone it
-    does not, which then has to do with where a refresh was killed."""
-    plan = Plan(plan.rounds, {})
+def smallest(compare: Compare, history: History, steps: int = 6) -> tuple[History, Differences]:
+    """The fewest of a history's records that `steps` builds can find and that still differ, and how; the whole history
+    and no difference if it does not differ alone, which then has to do with where a refresh was killed."""
     seen: Differences = {}
     for step in range(steps):
         candidates = dict(enumerate([history] if step == 0 else _smaller(history), 1))
-        found, _ = compared(make_warehouse, candidates, plan)
-        failing = offenders(found, candidates)
+        failing = offenders(compare(candidates), candidates)
         if not failing:
             break
         best = min(failing, key=lambda number: len(candidates[number].sent))
@@ -182,7 +180,7 @@ def smallest(
 
 
 def _smaller(history: History) -> list[History]:
-    """Histories with a part of the records, or without a part: halves, quarters, …, single ones."""
+    """Histories with or without a part of the records: halves, quarters, …, single ones; and with none twice."""
     count = len(history.sent)
     found = []
     parts = 2
@@ -197,23 +195,19 @@ def _smaller(history: History) -> list[History]:
     return [smaller for smaller in (*found, History(tuple(once))) if smaller.sent]
 
 
-def explained(
-    make_warehouse: Callable[[], Warehouse], histories: Mapping[int, History], found: Differences, plan: Plan
-) -> str:
+def explained(compare: Compare, histories: Mapping[int, History], found: Differences) -> str:
     """What a failing test says: which relations, which histories, and of the shortest of those what it needs."""
     failing = offenders(found, histories)
     lines = [
-        f"{relation}: {len(ours)} rows only whole, {len(theirs)} only piecewise"
-        for relation, (ours, theirs) in found.items()
+        f"{relation}: {len(left)} rows only on the left, {len(right)} only on the right"
+        for relation, (left, right) in found.items()
     ]
     if not failing:
-        return "\n".join([*lines, "no history has a row of its own that differs", str(found)[:2000]])
+        return "\n".join([*lines, "no history has a row of its own that differs", str(found)[:MOST_SHOWN]])
     shortest = min(failing, key=lambda number: len(histories[number].sent))
-    needed, seen = smallest(make_warehouse, histories[shortest], plan)
-    lines += [f"histories that differ: {sorted(failing)}", f"the shortest, {shortest}, needs these of its records:"]
-    lines.append(needed.shown())
-    lines += [
-        f"{relation}\n  whole {ours[:3]}\n  piecewise {theirs[:3]}"
-        for relation, (ours, theirs) in (seen or failing[shortest]).items()
-    ]
+    needed, seen = smallest(compare, histories[shortest])
+    lines += [f"histories that differ: {sorted(failing)}; the shortest, {shortest}, needs of its records"]
+    lines.append(needed.shown(MOST_SHOWN // 4))
+    for relation, (left, right) in (seen or failing[shortest]).items():
+        lines.append(f"{relation}\n  left  {left[:3]}\n  right {right[:3]}"[:MOST_SHOWN])
     return "\n".join(lines)

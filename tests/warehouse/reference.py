@@ -85,15 +85,15 @@ def _told(stream: str, record: dict[str, Any]) -> Told:
     session, user = record.get("sessionId"), record.get("userId") or record.get("user_id")
     anonymous = record.get("anonymousId") or record.get("anonymous_id")
     if stream == "identifies":
-        return Told("", None, _time(record), session, anonymous, user, False)
+        return Told("", None, event_time(record), session, anonymous, user, False)
     key = record.get("eventId") or json.dumps(record, sort_keys=True)
     group = f"s:{session}" if session else f"a:{anonymous}" if anonymous else f"u:{user}" if user else f"e:{key}"
     name = record.get("eventName") or record.get("event_name") or record.get("action")
     is_page = name in PAGE_EVENTS and bool(record.get("page_url"))
-    return Told(group, key, _time(record), session, anonymous, user, is_page)
+    return Told(group, key, event_time(record), session, anonymous, user, is_page)
 
 
-def _time(record: dict[str, Any]) -> int:
+def event_time(record: dict[str, Any]) -> int:
     """The client's time, unless it is more than a day from the server's; else the server's, else the record's own."""
     client, server = (milliseconds(record[key]) if key in record else None for key in ("client_timestamp", "timestamp"))
     if client is not None and (server is None or abs(client - server) <= DAY):

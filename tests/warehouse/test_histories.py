@@ -14,7 +14,7 @@ import pytest
 from tests.warehouse import reference
 from tests.warehouse.conftest import Warehouse
 from tests.warehouse.histories import History, generated, marked
-from tests.warehouse.proving import Plan, build_piecewise, build_whole, differences, explained
+from tests.warehouse.proving import Plan, build_piecewise, build_whole, compared, differences, explained
 
 SEED = int(os.environ.get("TIDEMARK_HISTORIES_SEED", "2026"))
 COUNT = int(os.environ.get("TIDEMARK_HISTORIES", "240"))
