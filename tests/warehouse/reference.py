@@ -41,11 +41,6 @@ class Visit(NamedTuple):
     events: int
     pages: int
 
-    @property
-    def visitor(self) -> str:
-        """Whose visit it is: the user's, else the anonymous id's, else its session's."""
-        return f"user:{self.user}" if self.user else f"anonymous:{self.anonymous}" if self.anonymous else self.group
-
 
 class Alias(NamedTuple):
     """An anonymous id is a user from a time (always, if None) until another."""
@@ -101,12 +96,13 @@ def event_time(record: dict[str, Any]) -> int:
     return server if server is not None else record["createdAt"]
 
 
-def events_of(records: Iterable[Told]) -> list[Told]:
-    """Every event once: of those with the same id in the same group the earliest."""
-    first: dict[tuple[str, str], Told] = {}
-    for record in sorted((record for record in records if record.key is not None), key=lambda record: record.at):
-        first.setdefault((record.group, record.key or ""), record)
-    return list(first.values())
+def first_told(records: Iterable[Told]) -> set[int]:
+    """Places of the records that are events: of those with the same id in the same group the earliest is."""
+    first: dict[tuple[str, str], int] = {}
+    for place, record in sorted(enumerate(records), key=lambda placed: placed[1].at):
+        if record.key is not None:
+            first.setdefault((record.group, record.key), place)
+    return set(first.values())
 
 
 def sign_ins(records: list[Told]) -> dict[str, list[tuple[int, str]]]:
@@ -153,41 +149,51 @@ def aliases(records: list[Told]) -> list[Alias]:
 
 
 def visits(records: list[Told]) -> list[Visit]:
-    """The visits: cut at gaps of 30 minutes, and every 24 hours of a run."""
-    known = sign_ins(records)
-    groups: dict[str, list[Told]] = defaultdict(list)
-    for event in events_of(records):
-        groups[event.group].append(event)
+    """The visits: cut at gaps of 30 minutes, and every 24 hours of a run. An event told again at another time is one
+    event, and activity at both times."""
+    known, events = sign_ins(records), first_told(records)
+    groups: dict[str, list[tuple[Told, bool]]] = defaultdict(list)
+    for place, record in enumerate(records):
+        if record.key is not None:
+            groups[record.group].append((record, place in events))
     found = []
-    for group, events in groups.items():
-        for piece in _pieces(sorted(events, key=lambda event: event.at)):
+    for group, activities in groups.items():
+        for piece in _pieces(sorted(activities, key=lambda activity: activity[0].at)):
             found.append(_visit(group, piece, known))
     return sorted(found, key=str)
 
 
-def _pieces(events: list[Told]) -> Iterator[list[Told]]:
-    piece: list[Told] = []
-    run_start = 0
-    for event in events:
-        if not piece or event.at - piece[-1].at >= GAP:
-            run_start, starts = event.at, True
+def _pieces(activities: list[tuple[Told, bool]]) -> Iterator[list[tuple[Told, bool]]]:
+    piece: list[tuple[Told, bool]] = []
+    run_start = last_at = 0
+    for activity in activities:
+        at = activity[0].at
+        if not piece or at - last_at >= GAP:
+            run_start, starts = at, True
         else:
-            starts = (event.at - run_start) // DAY > (piece[-1].at - run_start) // DAY
+            starts = (at - run_start) // DAY > (last_at - run_start) // DAY
         if starts and piece:
             yield piece
             piece = []
-        piece.append(event)
+        piece.append(activity)
+        last_at = at
     if piece:
         yield piece
 
 
-def _visit(group: str, events: list[Told], known: dict[str, list[tuple[int, str]]]) -> Visit:
-    users = sorted((-event.at, event.user) for event in events if event.user)
-    ids = sorted((event.at, event.anonymous) for event in events if event.anonymous)
+def _visit(group: str, activities: list[tuple[Told, bool]], known: dict[str, list[tuple[int, str]]]) -> Visit:
+    records = [record for record, _ in activities]
+    events = [record for record, is_event in activities if is_event]
+    users = sorted((-record.at, record.user) for record in records if record.user)
+    ids = sorted((record.at, record.anonymous) for record in records if record.anonymous)
     anonymous = ids[0][1] if ids else None
-    started_at = events[0].at
-    user = users[0][1] if users else user_at(known.get(anonymous or "", []), started_at)
-    pages = sum(event.is_page for event in events)
+    started_at = records[0].at
     return Visit(
-        "e:" if group.startswith("e:") else group, started_at, events[-1].at, user, anonymous, len(events), pages
+        group="e:" if group.startswith("e:") else group,
+        started_at=started_at,
+        ended_at=records[-1].at,
+        user=users[0][1] if users else user_at(known.get(anonymous or "", []), started_at),
+        anonymous=anonymous,
+        events=len(events),
+        pages=sum(event.is_page for event in events),
     )
