@@ -10,6 +10,8 @@ from collections import defaultdict
 from random import Random
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from tests.warehouse import reference
 from tests.warehouse.conftest import Warehouse
@@ -20,14 +22,10 @@ SEED = int(os.environ.get("TIDEMARK_HISTORIES_SEED", "2026"))
 COUNT = int(os.environ.get("TIDEMARK_HISTORIES", "240"))
 
 
-def numbered(count: int, start: int) -> dict[int, History]:
-    return dict(enumerate(generated(count, start), 1))
-
-
 @pytest.fixture(scope="module")
 def whole(make_warehouse) -> tuple[Warehouse, dict[int, History]]:
     """Histories, built at once."""
-    histories = numbered(COUNT, SEED)
+    histories = generated(COUNT, SEED)
     return build_whole(make_warehouse(), histories), histories
 
 
@@ -107,13 +105,17 @@ def shown_reference(plain: dict[int, History], differing: dict[int, tuple]) -> s
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("turn", range(10))
-def test_many_histories(make_warehouse, turn):
-    """Fresh ones at every run; in all, a refresh is killed once at each model."""
-    start = int(os.environ.get("TIDEMARK_HISTORIES_SEED", "0")) or Random().randrange(10**9)
-    histories = numbered(500, start)
-    chance = Random(start)
-    rounds = chance.randint(3, 7)
-    killed_at = {number: (turn / 10 + chance.random() / 10,) for number in range(1, rounds)}
+@settings(max_examples=10, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck])
+@given(
+    start=st.integers(0, 10**9),
+    rounds=st.integers(2, 7),
+    kills=st.lists(st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)), max_size=5),
+)
+def test_many_histories(make_warehouse, start, rounds, kills):
+    """Thousands of fresh ones at every run, in any number of rounds, refreshes killed in any round at any model."""
+    histories = generated(500, start)
+    killed_at = defaultdict(list)
+    for when, where in kills:
+        killed_at[1 + int(when * (rounds - 1))].append(where)
     whole = build_whole(make_warehouse(), histories)
     assert_law(make_warehouse, whole, histories, Plan(rounds, killed_at), start)
