@@ -9,6 +9,7 @@ of a day, equal times. What a failing one needs is found by `tests.warehouse.pro
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -23,6 +24,10 @@ MARK = "########"
 FIRST_INSTANT = milliseconds("2026-03-01T00:00:00.000Z")
 DAYS = 25
 DELIVERY_DAYS = DAYS + 20
+DAYS_APART = DAYS + 2
+SLOTS = 400
+A_DATE = re.compile(r"\d{4}-\d{2}-\d{2}T")
+AN_EPOCH_TIME = re.compile(r'("createdAt":|"batch_seq":)(\d{13})')
 LATE_DAYS = (0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 7, 20)
 GAP = 30 * MINUTE
 WAITS = (
@@ -80,9 +85,11 @@ class History:
         """The same history, but for those records."""
         return replace(self, sent=self.sent[:start] + self.sent[stop:])
 
-    def lines(self, number: int) -> list[tuple[Sent, bytes]]:
-        """Its records as history `number`, a line each."""
-        return [(sent, sent.text.replace(MARK, marked(number)).encode()) for sent in self.sent]
+    def lines(self, number: int, apart: bool = True) -> list[tuple[Sent, bytes]]:
+        """Its records as history `number`, a line each; with `apart` on days hardly any other history has, so that none
+        is put right by what happens to another."""
+        days = DAYS_APART * (number % SLOTS) if apart else 0
+        return [(sent, moved(sent.text, days).replace(MARK, marked(number)).encode()) for sent in self.sent]
 
     def shown(self, width: int | None = None) -> str:
         """Its records, a line each of at most `width` characters of text, in the order they were sent, with when they
@@ -92,6 +99,12 @@ class History:
             f"{iso(sent.at)} {'+'.join(f'{place:.2f}' for place in sent.rounds)} {sent.stream} {sent.text[:width]}"
             for sent in ordered
         )
+
+
+def moved(text: str, days: int) -> str:
+    """A record so many days earlier."""
+    text = A_DATE.sub(lambda found: iso(milliseconds(f"{found[0]}00:00:00.000Z") - days * DAY)[: len(found[0])], text)
+    return AN_EPOCH_TIME.sub(lambda found: found[1] + str(int(found[2]) - days * DAY), text)
 
 
 def marked(number: int) -> str:
@@ -284,13 +297,12 @@ class Story:
 
     def tell_identify(self, at: int) -> None:
         """Who an anonymous id, a session or a browser's anonymous session is."""
-        browsers = [browser.tab.session_id for browser in self.browsers if browser.tabs]
+        sessions = [*self.session_ids, *(browser.tab.session_id for browser in self.browsers if browser.tabs)]
         record: Record = {"appId": APP, "userId": self.pick(self.users), "timestamp": iso(at)}
         if self.one_in(4):
-            record["sessionId"] = self.pick([*self.session_ids, *browsers])
+            record["sessionId"] = self.pick(sessions)
         if not self.one_in(5):
-            anonymous = [session for session in browsers if session.startswith("anon-")]
-            record["anonymousId"] = self.pick([*self.anonymous_ids, *anonymous])
+            record["anonymousId"] = self.pick(self.anonymous_ids)
         self.tell("identifies", record, at)
 
     # Scenes.
@@ -411,6 +423,10 @@ class Browser:
 
     def _send(self, kind: str, payload: Record, at: int) -> None:
         story = self.story
+        session_id = payload["sessionId"]
+        if session_id.startswith("anon-") and session_id not in story.anonymous_ids:
+            # Other streams may know it from now on.
+            story.anonymous_ids.append(session_id)
         if story.one_in(20):
             return  # lost on the way
         if story.app_named_by == "record":

@@ -18,8 +18,8 @@ from orchestration.refresh import PROJECT_FOLDER
 from tests.warehouse.conftest import Warehouse, without_server_variables
 from tests.warehouse.histories import History, Sent
 
-AS_OF = "2026-03-03T00:00:00+00:00"
-"""Early: the gap-free series of watched metrics of hundreds of apps end here."""
+AS_OF = "1990-01-01T00:00:00+00:00"
+"""Before everything: the gap-free series of watched metrics, of hundreds of apps through decades, are empty."""
 
 LONGEST_WAIT = 180
 A_MARK = re.compile(r"(?<!\d)\d{8}(?!\d)")
