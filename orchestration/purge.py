@@ -134,11 +134,21 @@ where session_group in (select session_group from closing_groups) and signed_in_
 on conflict do nothing
 """
 
+# Of all that is known of an anonymous id in closed days only the changes of user are news.
 EDGES = """
 insert into history.closed_edges
 select session_group, anonymous_id, user_id, signed_in_at, evidence
-from intermediate.int_identity_edges
-where session_group in (select session_group from closing_groups) and signed_in_at < %(horizon)s
+from (
+    select *, lag(user_id) over (
+        partition by anonymous_id order by signed_in_at, user_id, evidence, session_group
+    ) as user_before
+    from intermediate.int_identity_edges
+    where signed_in_at < %(horizon)s and anonymous_id in (
+        select anonymous_id from intermediate.int_identity_edges
+        where session_group in (select session_group from closing_groups)
+    )
+) as ordered
+where user_before is distinct from user_id
 on conflict do nothing
 """
 

@@ -61,6 +61,17 @@ union
 select 'message', message_id, session_group
 from raw.llm_requests where message_id is not null and {OF_NEW_LOADS}
 union
+select entry.kind, entry.key, session_group
+from (
+    select session_group, interaction.value as told
+    from raw.session_batches cross join lateral jsonb_array_elements(llm_interactions) as interaction
+    where cardinality(path_sequence) = 0 and not withheld and {OF_NEW_LOADS}
+) as server_rows
+cross join lateral (
+    values ('request', told ->> 'request_id'), ('message', told ->> 'message_id')
+) as entry (kind, key)
+where entry.key is not null
+union
 select 'anonymous', anonymous_id, session_group
 from raw.session_batches where anonymous_id is not null and {OF_NEW_LOADS}
 union

@@ -96,18 +96,10 @@ evidence as (
     select session_group, anonymous_id, user_id, signed_in_at, evidence
     from {{ ref('stg_closed_edges') }}
     where {{ where_touched('session_group') }}
-),
-
--- only a change of user is news
-ordered as (
-    select
-        *,
-        lag(user_id) over (
-            partition by session_group, anonymous_id order by signed_in_at, user_id, evidence
-        ) as user_before
-    from evidence
 )
 
-select session_group, anonymous_id, user_id, signed_in_at, evidence
-from ordered
-where user_before is distinct from user_id
+-- a sign-in of the same user counts too: between the two another group may know of somebody else
+select distinct on (session_group, anonymous_id, user_id, signed_in_at)
+    session_group, anonymous_id, user_id, signed_in_at, evidence
+from evidence
+order by session_group, anonymous_id, user_id, signed_in_at, evidence

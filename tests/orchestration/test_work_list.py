@@ -64,3 +64,18 @@ def test_users_of_identify_calls_and_workspaces_are_named_themselves(fresh_datab
         ("workspaces", "workspace", "w1"),
         ("workspaces", "workspace", "w2"),
     ]
+
+
+@pytest.mark.parametrize("names", [{"requestId": "r1"}, {"messageId": "m1"}])
+def test_a_rating_touches_the_session_whose_server_row_tells_the_request(fresh_database, tmp_path, names):
+    told = {"model": "m", "tokens": 1, "timestamp": AT, **names}
+    rows = tmp_path / "session_batches.ndjson"
+    rows.write_text(json.dumps({"batchId": BATCH["batchId"], "sessionId": "s1", "llmInteractions": [told]}))
+    rating = tmp_path / "llm_requests.ndjson"
+    rating.write_text(json.dumps({"type": "feedback", "rating": 1, "timestamp": AT, **names}))
+    with connect(fresh_database, autocommit=True) as connection:
+        seen = load_file(connection, rows).published_seq
+        last = load_file(connection, rating).published_seq
+        link_groups(connection, last)
+        touch_groups(connection, "prod", seen, last)
+        assert ("s:s1",) in connection.execute("select key from ops.touched").fetchall()

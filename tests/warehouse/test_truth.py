@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from ingest.connection import connect
 from ingest.streams.registry import NAMES
+from tests.warehouse.conftest import Warehouse
 
 BY_APP_AND_DAY = """
 with
@@ -45,20 +47,25 @@ MEASURES = (
 )  # fmt: skip
 
 
-def test_every_count_of_every_app_and_day(sample_warehouse, sample):
-    with contextlib.closing(connect(sample_warehouse.server)) as connection:
+def counts_that_differ(warehouse: Warehouse, truth: dict[str, Any]) -> dict[tuple[str, str, str], tuple]:
+    """(app, day, measure) → measured and true count, where they are not the same."""
+    with contextlib.closing(connect(warehouse.server)) as connection:
         cursor = connection.execute(BY_APP_AND_DAY)
         names = [column.name for column in cursor.description]
         measured = {(row[0], row[1].isoformat()): dict(zip(names, row, strict=True)) for row in cursor}
-    truth = {(day["app_id"], day["day"]): day for day in sample[1]["daily"]}
-    assert measured.keys() <= truth.keys()
+    daily = {(day["app_id"], day["day"]): day for day in truth["daily"]}
+    assert measured.keys() <= daily.keys()
     differing = {}
-    for key, day in truth.items():
+    for key, day in daily.items():
         for name in MEASURES:
             found = Decimal(measured.get(key, {}).get(name) or 0)
             if found != Decimal(str(day[name])):
                 differing[(*key, name)] = (found, day[name])
-    assert differing == {}
+    return differing
+
+
+def test_every_count_of_every_app_and_day(sample_warehouse, sample):
+    assert counts_that_differ(sample_warehouse, sample[1]) == {}
 
 
 def test_messages_sent_from_widget_and_chat(sample_warehouse, sample):
