@@ -30,6 +30,10 @@ demo: $(INSTALLED) ## Sample data in, every model built, the answers printed
 refresh: $(INSTALLED) ## Load the inbox, build every model to the last load, test (TARGET=dev: your own schemas)
 	$(BIN)/python -m orchestration refresh --target $(TARGET)
 
+.PHONY: replay
+replay: $(INSTALLED) ## Re-process a range of days (FROM=2026-03-01 TO=2026-03-08), both included
+	$(BIN)/python -m orchestration replay --from "$(FROM)" --to "$(TO)" --target $(TARGET)
+
 .PHONY: status
 status: $(INSTALLED) ## Lag, mark, lock, last refreshes, and why one is stuck
 	$(BIN)/python -m orchestration status
