@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import psycopg
 from ingest.connection import Server, connect
 from ingest.enrich import Kind, Source, enrich, open_sources
 from ingest.errors import TidemarkError
-from orchestration import model_state, selection, work_list
+from orchestration import model_state, replay, selection, work_list
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 TARGETS = ("prod", "dev")
@@ -63,22 +63,26 @@ def dbt_arguments(target: str) -> list[str]:
 
 
 @contextmanager
-def refreshing(server: Server, target: str, manifest: Mapping[str, Any]) -> Iterator[Refresh]:
+def refreshing(
+    server: Server, target: str, manifest: Mapping[str, Any], days: replay.Days | None = None
+) -> Iterator[Refresh]:
     """Hold the target's refresh lock, write bounds and work list, and move the mark when the body succeeded.
 
     The body runs dbt and fills `models_failed` and `tests_failed`; the mark moves when it ends without an
     exception and with no failed model. Whatever happens, the work list stays until the mark moves, so the next
-    refresh takes up what this one left.
+    refresh takes up what this one left. With `days` everything of those days is re-processed too.
 
     Raises:
-        TidemarkError: another refresh of the target runs, the schema is not there, or what user agents and addresses
-            are looked up in cannot be read.
+        TidemarkError: another refresh of the target runs, the schema is not there, what user agents and addresses
+            are looked up in cannot be read, or `days` are closed.
     """
     mark = mark_name(target, server)
     sources = open_sources()
     with connect(server, autocommit=True, application_name=f"tidemark refresh {mark}") as connection:
         take_lock(connection, mark)
-        refresh = _begin(connection, mark, manifest, sources)
+        if days:
+            replay.check_open(connection, days)
+        refresh = _begin(connection, mark, manifest, sources, days)
         try:
             yield refresh
         except BaseException as error:
@@ -123,7 +127,11 @@ def _not_migrated() -> TidemarkError:
 
 
 def _begin(
-    connection: psycopg.Connection, mark: str, manifest: Mapping[str, Any], sources: Mapping[Kind, Source | None]
+    connection: psycopg.Connection,
+    mark: str,
+    manifest: Mapping[str, Any],
+    sources: Mapping[Kind, Source | None],
+    days: replay.Days | None,
 ) -> Refresh:
     try:
         with connection.transaction():
@@ -151,7 +159,7 @@ def _begin(
         with connection.transaction():
             work_list.link_groups(connection, to_seq)
             everything = len(rebuilt) == len(model_state.incremental_models(manifest))
-            touched = 0 if everything else work_list.touch_groups(connection, mark, from_seq, to_seq)
+            touched = 0 if everything else _touch(connection, mark, manifest, from_seq, to_seq, days)
             connection.execute(
                 "update ops.refreshes set phase = 'models', touched = %s, rebuilt = %s where refresh_id = %s",
                 [touched, rebuilt, refresh_id],
@@ -166,6 +174,24 @@ def _begin(
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise _not_migrated() from error
     return Refresh(refresh_id, mark, from_seq, to_seq, as_of, touched, rebuilt, to_build)
+
+
+def _touch(
+    connection: psycopg.Connection,
+    mark: str,
+    manifest: Mapping[str, Any],
+    from_seq: int,
+    to_seq: int,
+    days: replay.Days | None,
+) -> int:
+    """Fill the work list from the new loads and the days to replay; returns how many session groups it names."""
+    if days:
+        longest_visit = timedelta(hours=_variables(manifest)["session_cap_hours"])
+        replay.touch_groups(connection, mark, manifest, days, longest_visit)
+    touched = work_list.touch_groups(connection, mark, from_seq, to_seq)
+    if days:
+        replay.touch_keys(connection, mark, manifest, days)
+    return touched
 
 
 def _lacking(connection: psycopg.Connection, manifest: Mapping[str, Any]) -> set[str]:
@@ -295,11 +321,19 @@ def _fail(connection: psycopg.Connection, refresh: Refresh, error: str) -> None:
         )
 
 
-def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_all: bool = False) -> Refresh:
+def refresh(
+    server: Server,
+    target: str = "prod",
+    *,
+    quiet: bool = False,
+    check_all: bool = False,
+    days: replay.Days | None = None,
+) -> Refresh:
     """Bring a target's marts up to every load committed so far; returns what was done.
 
     dbt runs in this process: models first, then the tests that follow change. With `check_all` every seed and view is
-    made anew, needed or not, and every test runs.
+    made anew, needed or not, and every test runs. With `days` everything received or done on those days is
+    re-processed too.
 
     Raises:
         TidemarkError: the refresh is refused, the project does not parse, or a model failed.
@@ -314,7 +348,7 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_
         raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
     manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
     runner = dbtRunner(manifest=parsed.result)
-    with refreshing(server, target, manifest) as run:
+    with refreshing(server, target, manifest, days) as run:
         os.environ["TIDEMARK_REFRESH_ID"] = str(run.refresh_id)
         try:
             models, tests = chosen(manifest, run, check_all)

@@ -38,6 +38,11 @@ class Warehouse:
             instance=self.instance, raise_on_error=False
         )
 
+    def replay(self, first: str, last: str) -> dg.ExecuteInProcessResult:
+        return self.definitions.resolve_job_def("replay").execute_in_process(
+            instance=self.instance, run_config={"from": first, "to": last}, raise_on_error=False
+        )
+
     def materialize(self, *keys: dg.AssetKey) -> dg.ExecuteInProcessResult:
         return self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             asset_selection=list(keys), instance=self.instance, raise_on_error=False
@@ -197,6 +202,21 @@ def test_all_checks_run_without_building_anything(warehouse: Warehouse) -> None:
     told = {check.asset_check_key for check in result.get_asset_check_evaluations()}
     assert told == {key for key in warehouse.check_keys() if key.name != "inbox_files_loaded"}
     assert SESSION_TYPES in failed_checks(result)
+
+
+def test_a_replay_mends_its_days_and_refuses_days_that_make_no_sense(warehouse: Warehouse) -> None:
+    with connect(warehouse.server, autocommit=True) as connection:
+        connection.execute("update marts.fct_events set event_name = 'wrong'")
+        connection.execute("update marts.agg_daily_stats set total_sessions = 99")
+
+    assert_success(warehouse.replay("2026-03-02", "2026-03-02"))
+
+    assert warehouse.ask("select distinct event_name from marts.fct_events") == [("button_clicked",)]
+    # The sample's third event is a session of its own, the first two are one.
+    assert warehouse.ask("select stat_date::text, total_sessions from marts.agg_daily_stats") == [("2026-03-02", 2)]
+    assert SESSION_TYPES not in failed_checks(warehouse.refresh())
+
+    assert "comes after the last" in failure_of(warehouse.replay("2026-03-03", "2026-03-02"))
 
 
 def test_a_second_refresh_is_refused_with_one_line(warehouse: Warehouse) -> None:

@@ -20,7 +20,7 @@ from ingest.errors import TidemarkError
 from orchestration import dbt_manifest, defs, model_state
 from orchestration.dbt_process import prune_runs
 from orchestration.definitions import definitions
-from orchestration.defs.dbt.models import MANIFEST
+from orchestration.defs.dbt.models import MANIFEST, models
 from orchestration.defs.dbt.translator import attach_tests, check_description, group_of, kinds_of
 from orchestration.dev import free_port
 from orchestration.instance import settings
@@ -152,7 +152,9 @@ def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:
 
 def test_jobs_and_schedules(loaded: dg.Definitions) -> None:
     repository = loaded.get_repository_def()
-    assert {name for name in repository.job_names if not name.startswith("__")} == {"refresh", "check_all"}
+    assert {name for name in repository.job_names if not name.startswith("__")} == {
+        "refresh", "check_all", "replay",
+    }  # fmt: skip
     assert {schedule.name: schedule.job_name for schedule in repository.schedule_defs} == {
         "hourly_refresh": "refresh",
         "nightly_checks": "check_all",
@@ -180,9 +182,25 @@ def test_a_refresh_builds_everything_and_leaves_nightly_tests_out(
 def test_a_full_refresh_is_asked_for_in_the_launchpad(loaded: dg.Definitions) -> None:
     job = loaded.resolve_job_def("refresh")
     asked = dg.validate_run_config(job, {"ops": {"models": {"config": {"full_refresh": True}}}})
-    assert asked["ops"]["models"]["config"] == {"full_refresh": True}
+    assert asked["ops"]["models"]["config"]["full_refresh"] is True
     with pytest.raises(dg.DagsterInvalidConfigError, match="target"):
         dg.validate_run_config(job, {"ops": {"models": {"config": {"target": "dev"}}}})
+
+
+def test_a_replay_is_asked_for_with_two_days_and_builds_everything(loaded: dg.Definitions) -> None:
+    job = loaded.resolve_job_def("replay")
+    asked = dg.validate_run_config(job, {"from": "2026-03-01", "to": "2026-03-08"})
+    assert asked["ops"]["models"]["config"] == {"full_refresh": False} | {
+        "replay_from": "2026-03-01",
+        "replay_to": "2026-03-08",
+    }
+    for lacking in ({}, {"from": "2026-03-01"}, {"from": "2026-03-01", "to": 8}):
+        with pytest.raises(dg.DagsterInvalidConfigError):
+            dg.validate_run_config(job, lacking)
+    # What a refresh builds and tests, but for the inbox: only with all models selected the work list is filled.
+    built = job.asset_layer.selected_asset_keys
+    assert built == set(models.keys)
+    assert checks_of_job(loaded, "replay") == checks_of_job(loaded, "refresh") - {"inbox_files_loaded"}
 
 
 def test_every_schedule_starts_stopped(loaded: dg.Definitions) -> None:

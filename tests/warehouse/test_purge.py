@@ -20,7 +20,6 @@ from tests.warehouse.conftest import STREAMS, Warehouse, assert_same
 KEPT = {
     "intermediate.int_sessions": ["is_closed"],
     "intermediate.int_visitor_aliases": [],
-    "intermediate.int_identity_edges": [],
     "intermediate.int_merged_groups": [],
     "marts.fct_sessions": [],
     "marts.dim_visitors": [],

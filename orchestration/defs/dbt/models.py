@@ -14,6 +14,7 @@ from orchestration.dbt_run import DbtRun
 from orchestration.defs.dbt.translator import Translator, attach_tests
 from orchestration.instance import instance_folder
 from orchestration.refresh import refreshing, set_phase
+from orchestration.replay import Days, days_between
 from orchestration.selection import NIGHTLY, arguments_to_build, arguments_to_test, lean_tests_of, selectors
 
 MANIFEST = attach_tests(load_manifest())
@@ -22,9 +23,22 @@ UNIQUE_ID = "dagster_dbt/unique_id"
 
 
 class ModelsConfig(dg.Config):
-    """`full_refresh` builds the selected incremental models anew instead of what the new loads touch."""
+    """`full_refresh` builds the selected incremental models anew instead of what the new loads touch.
+
+    `replay_from` and `replay_to`, UTC days, make a refresh re-process those and the days between them.
+    """
 
     full_refresh: bool = False
+    replay_from: str | None = None
+    replay_to: str | None = None
+
+    def days(self) -> Days | None:
+        """The days to replay.
+
+        Raises:
+            TidemarkError: one is missing or no date, or they stand in the wrong order.
+        """
+        return days_between(self.replay_from, self.replay_to) if self.replay_from or self.replay_to else None
 
 
 @dbt_assets(manifest=MANIFEST, name="models", dagster_dbt_translator=TRANSLATOR)
@@ -39,22 +53,25 @@ def models(context: dg.AssetExecutionContext, config: ModelsConfig) -> Iterator[
     prune_runs(instance_folder() / "logs", LOGS_KEPT)
     run = DbtRun(context, MANIFEST, TRANSLATOR, runs / f"{context.run_id[:8]}-{context.retry_number}")
     try:
+        days = config.days()
         server = resolve()
         if context.selected_asset_keys == set(models.keys):
-            yield from refresh(run, server, full_refresh=config.full_refresh)
+            yield from refresh(run, server, full_refresh=config.full_refresh, days=days)
+        elif days:
+            raise TidemarkError("A replay needs every model: start the job `replay`.")
         else:
             yield from build_to_the_mark(run, server, full_refresh=config.full_refresh)
     except TidemarkError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
 
 
-def refresh(run: DbtRun, server: Server, *, full_refresh: bool) -> Iterator[Any]:
-    """Build and test everything within a refresh.
+def refresh(run: DbtRun, server: Server, *, full_refresh: bool, days: Days | None) -> Iterator[Any]:
+    """Build and test everything within a refresh, which also replays `days`.
 
     Raises:
         TidemarkError: another refresh runs, the schema is not there, or models failed.
     """
-    with refreshing(server, "prod", MANIFEST) as state:
+    with refreshing(server, "prod", MANIFEST, days) as state:
         run.context.log.info(
             f"Refresh {state.refresh_id}: loads {state.from_seq} to {state.to_seq}, as of {state.as_of}, "
             f"{state.touched_groups} session groups touched, {len(state.rebuilt)} models built whole."
