@@ -1,4 +1,4 @@
-"""What was looked up, as the graph shows it: the refresh fills these tables itself, before it builds."""
+"""What a refresh looks up before it builds, and what a purge leaves behind, as the graph shows them."""
 
 import dagster as dg
 
@@ -7,12 +7,12 @@ from orchestration.defs.dbt.translator import group_of
 
 looked_up = [
     dg.AssetSpec(
-        key=["ops", source["name"]],
+        key=[source["source_name"], source["name"]],
         group_name=group_of(source),
         description=source["description"],
         kinds={"postgres", "table"},
-        metadata={"dagster/table_name": f"ops.{source['name']}"},
+        metadata={"dagster/table_name": f"{source['source_name']}.{source['name']}"},
     )
     for source in load_manifest()["sources"].values()
-    if source["source_name"] == "ops"
+    if source["source_name"] in ("ops", "history")
 ]
