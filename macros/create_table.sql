@@ -4,7 +4,7 @@
 #}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
     {%- if temporary or not config.get('contract').enforced -%}
-        {{ dbt_postgres.postgres__create_table_as(temporary, relation, sql) }}
+        {{ dbt.postgres__create_table_as(temporary, relation, sql) }}
     {%- elif model.columns.values() | selectattr('constraints') | list -%}
         {{ exceptions.raise_compiler_error(model.name ~ ": put constraints on the model, not on its columns") }}
     {%- else -%}
