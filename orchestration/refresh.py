@@ -303,7 +303,8 @@ def refresh(server: Server, target: str = "prod", *, quiet: bool = False, check_
 
     mark_name(target, server)
     os.environ.update(server.environment())
-    options = [*dbt_arguments(target), *(["--quiet"] if quiet else [])]
+    # Nobody reads the artifacts of these calls, and each would write the whole manifest.
+    options = [*dbt_arguments(target), "--no-write-json", *(["--quiet"] if quiet else [])]
     parsed = dbtRunner().invoke(["parse", *options])
     if not parsed.success:
         raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
