@@ -342,7 +342,8 @@ def refresh(
 
     mark_name(target, server)
     os.environ.update(server.environment())
-    options = [*dbt_arguments(target), *(["--quiet"] if quiet else [])]
+    # Nobody reads the artifacts of these calls, and each would write the whole manifest.
+    options = [*dbt_arguments(target), "--no-write-json", *(["--quiet"] if quiet else [])]
     parsed = dbtRunner().invoke(["parse", *options])
     if not parsed.success:
         raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
