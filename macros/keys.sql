@@ -21,10 +21,29 @@
 {%- endmacro %}
 
 
-{# The visit a timed row belongs to: joins int_sessions as `visits`. #}
+{# Which stretch of a group's time: each as long as a visit can be, so a visit lies in one or in two that follow. #}
+{% macro stretch(group_column, at_column) -%}
+    {{ group_column }} || '|' || floor(date_part('epoch', {{ at_column }}) / {{ var('session_cap_hours') * 3600 }})::bigint
+{%- endmacro %}
+
+
+{#
+    The visit a timed row belongs to: joins int_sessions as `visits`. Only visits of the row's stretch are compared with
+    it: with all of its group's, a visitor of years would take the square of his events.
+#}
 {% macro join_visits(relation, at_column, group_column='session_group') -%}
-    inner join visits
-        on {{ relation }}.{{ group_column }} = visits.session_group
+    inner join (
+        select
+            visits.*,
+            case when places.is_last then {{ stretch('session_group', 'ended_at') }}
+            else {{ stretch('session_group', 'started_at') }} end as stretch
+        from visits
+        cross join (values (false), (true)) as places (is_last)
+        where
+            not places.is_last
+            or {{ stretch('session_group', 'ended_at') }} <> {{ stretch('session_group', 'started_at') }}
+    ) as visits
+        on {{ stretch(relation ~ '.' ~ group_column, relation ~ '.' ~ at_column) }} = visits.stretch
         and {{ relation }}.{{ at_column }} between visits.started_at and visits.ended_at
 {%- endmacro %}
 

@@ -18,10 +18,12 @@
 {% macro shared_pages(child, parent) -%}
     (
         select coalesce(min(place) - 1, least(cardinality({{ child }}.path_sequence), cardinality({{ parent }}.path_sequence)))
-        from generate_series(1, least(cardinality({{ child }}.path_sequence), cardinality({{ parent }}.path_sequence))) as place
+        from unnest(
+            {{ child }}.path_sequence, {{ child }}.path_timings, {{ parent }}.path_sequence, {{ parent }}.path_timings
+        ) with ordinality as told (child_page, child_timing, parent_page, parent_timing, place)
         where
-            {{ child }}.path_sequence[place] <> {{ parent }}.path_sequence[place]
-            or {{ child }}.path_timings[place] is distinct from {{ parent }}.path_timings[place]
+            place <= least(cardinality({{ child }}.path_sequence), cardinality({{ parent }}.path_sequence))
+            and (child_page <> parent_page or child_timing is distinct from parent_timing)
     )
 {%- endmacro %}
 
@@ -41,6 +43,24 @@
 {# A metadata key under either of its spellings. #}
 {% macro metadata_value(snake_case, camel_case) -%}
     coalesce(metadata ->> '{{ snake_case }}', metadata ->> '{{ camel_case }}')
+{%- endmacro %}
+
+
+{# Of two maps {key: [time, snapshot, value]} the later telling of each key; at one time the greater snapshot's. #}
+{% macro later_told(left, right) -%}
+    (
+        select jsonb_object_agg(last_told.key, last_told.value)
+        from (
+            select distinct on (pair.key) pair.key, pair.value
+            from (
+                select * from jsonb_each({{ left }})
+                union all
+                select * from jsonb_each({{ right }})
+            ) as pair
+            order by
+                pair.key, (pair.value ->> 0)::timestamptz desc, (pair.value ->> 1)::bigint desc, pair.value -> 2
+        ) as last_told
+    )
 {%- endmacro %}
 
 

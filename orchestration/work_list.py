@@ -134,13 +134,19 @@ where superseded.superseded_by in (select load_id from new_loads)
 
 # A batch that changed its session id, or a rating that names a request, bears on another group's rows.
 LINKED_GROUPS = """
+with ours as (
+    -- each link once: many groups may mention one message
+    select distinct links.kind, links.key
+    from ops.touched as work
+    inner join ops.group_links as links on work.key = links.session_group and links.kind <> 'anonymous'
+    where work.target = %(target)s and work.kind = 'session_group'
+)
 insert into ops.touched (target, kind, key)
 select distinct %(target)s, 'session_group', theirs.session_group
-from ops.touched as work
-inner join ops.group_links as ours on work.key = ours.session_group and ours.kind <> 'anonymous'
-inner join ops.group_links as theirs on ours.kind = theirs.kind and ours.key = theirs.key
-where work.target = %(target)s and work.kind = 'session_group'
-    and not exists (
+from ours
+inner join ops.group_links as theirs using (kind, key)
+where
+    not exists (
         select from ops.touched as seen
         where seen.target = %(target)s and seen.kind = 'session_group' and seen.key = theirs.session_group
     )

@@ -32,12 +32,15 @@ feedback as (
             as feedback
     from {{ ref('stg_llm_requests') }}
     where record_type = 'feedback' and {{ where_touched_in_raw('session_group', 'received_at') }}
-    group by 1, 2
+    group by request_id, case when request_id is null then message_id end
+),
+
+candidates as (
+    {{ candidate_tellings('tellings') }}
 ),
 
 pairs as (
     select
-        browser.session_group,
         browser.telling_key as browser_key,
         server.telling_key as server_key,
         row_number() over (
@@ -52,14 +55,12 @@ pairs as (
                 abs(extract(epoch from browser.occurred_at - server.occurred_at)),
                 browser.telling_key
         ) as browser_rank
-    from tellings as browser
-    inner join tellings as server
-        on browser.session_group = server.session_group
-        and server.told_by = 'server'
-        and (browser.stopped or (browser.model = server.model and browser.total_tokens = server.total_tokens))
-        and browser.occurred_at between server.occurred_at - interval '60 seconds'
+    from candidates
+    inner join tellings as browser on candidates.browser_key = browser.telling_key
+    inner join tellings as server on candidates.server_key = server.telling_key
+    where
+        browser.occurred_at between server.occurred_at - interval '60 seconds'
         and server.occurred_at + interval '60 seconds'
-    where browser.told_by = 'browser'
 ),
 
 closed_requests as (

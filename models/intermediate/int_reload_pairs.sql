@@ -23,15 +23,14 @@ marks as (
     cross join lateral jsonb_array_elements(llm_interactions) as entry
 ),
 
-marked_pairs as (
-    select distinct ours.batch_id, theirs.batch_id as parent_batch_id
-    from marks as ours
-    inner join marks as theirs on ours.mark = theirs.mark and ours.batch_id <> theirs.batch_id
-),
-
 batches as (
     select * from snapshots
     where is_greatest
+),
+
+flushed as (
+    select distinct batch_id from snapshots
+    where is_flush
 ),
 
 -- a batch under each session id and sequence number it was sent under
@@ -44,28 +43,66 @@ addressed as (
         batches.path_sequence[1] as first_page,
         batches.path_timings[1] as first_timing,
         batches.path_sequence[2] as second_page,
-        batches.path_timings[2] as second_timing
+        batches.path_timings[2] as second_timing,
+        flushed.batch_id is not null as is_flushed
     from (select distinct batch_id, session_id, batch_seq from snapshots) as addresses
     inner join batches on addresses.batch_id = batches.batch_id
+    left join flushed on addresses.batch_id = flushed.batch_id
 ),
 
 -- the state a reload restores is kept under the session id and sequence number: both batches have them
+beginnings as (
+    select
+        batch_id,
+        started_at,
+        is_flushed,
+        md5((session_id, batch_seq, first_page, first_timing, second_page, second_timing)::text)::uuid as beginning
+    from addressed
+    where first_timing is not null and second_page is not null and second_timing is not null
+    union all
+    select
+        addressed.batch_id,
+        addressed.started_at,
+        addressed.is_flushed,
+        md5((session_id, batch_seq, first_page, first_timing, marks.mark)::text)::uuid as beginning
+    from addressed
+    inner join marks on addressed.batch_id = marks.batch_id
+    where addressed.first_page is not null and addressed.first_timing is not null
+),
+
+shared_beginnings as (
+    select beginning
+    from beginnings
+    group by beginning
+    having count(*) > 1
+),
+
+placed as (
+    select
+        *,
+        row_number() over by_start as place,
+        count(*) filter (where is_flushed) over by_start as flushed_place
+    from beginnings
+    where beginning in (select beginning from shared_beginnings)
+    window by_start as (partition by beginning order by started_at, batch_id)
+),
+
+-- what is restored is the last flush: the ten batches before, and the ten before that flushed, are more than enough
 pairs as (
     select child.batch_id, parent.batch_id as parent_batch_id
-    from addressed as child
-    inner join addressed as parent
-        using (session_id, batch_seq, first_page, first_timing, second_page, second_timing)
+    from placed as child
+    cross join generate_series(1, 10) as back
+    inner join placed as parent
+        on child.beginning = parent.beginning and child.place - back = parent.place
     where child.started_at > parent.started_at
     union
     select child.batch_id, parent.batch_id as parent_batch_id
-    from marked_pairs
-    inner join addressed as child on marked_pairs.batch_id = child.batch_id
-    inner join addressed as parent
-        on marked_pairs.parent_batch_id = parent.batch_id
-        and child.session_id = parent.session_id
-        and child.batch_seq = parent.batch_seq
-        and child.first_page = parent.first_page
-        and child.first_timing = parent.first_timing
+    from placed as child
+    cross join generate_series(1, 10) as back
+    inner join placed as parent
+        on child.beginning = parent.beginning
+        and child.flushed_place - child.is_flushed::integer + 1 - back = parent.flushed_place
+        and parent.is_flushed
     where child.started_at > parent.started_at
 )
 

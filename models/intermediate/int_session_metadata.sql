@@ -33,15 +33,34 @@ batches as (
     where {{ where_touched('session_group') }}
 ),
 
-ancestors as (
-    select batch_id, parent_batch_id as ancestor_id
-    from batches
-    where parent_batch_id is not null
-    union
-    select ancestors.batch_id, batches.parent_batch_id as ancestor_id
-    from ancestors
-    inner join batches on ancestors.ancestor_id = batches.batch_id
-    where batches.parent_batch_id is not null
+-- the last non-null value of each key in a batch that others continue
+told_by_parents as (
+    select batch_id, jsonb_object_agg(key, jsonb_build_array(seen_at, snapshot_number, value)) as told
+    from (
+        select distinct on (snapshots.batch_id, pair.key)
+            snapshots.batch_id, snapshots.seen_at, snapshots.snapshot_number, pair.key, pair.value
+        from snapshots
+        cross join lateral jsonb_each(snapshots.metadata) as pair
+        where
+            snapshots.batch_id in (select parent_batch_id from batches)
+            and pair.value <> 'null' and pair.value <> '""'
+        order by snapshots.batch_id, pair.key, snapshots.seen_at desc, snapshots.snapshot_number desc, pair.value
+    ) as last_told
+    group by batch_id
+),
+
+-- handed down from parent to child, so that a long lineage is not read once for each of its batches
+inherited as (
+    select child.batch_id, told_by_parents.told
+    from batches as child
+    inner join batches as parent on child.parent_batch_id = parent.batch_id
+    left join told_by_parents on parent.batch_id = told_by_parents.batch_id
+    where parent.parent_batch_id is null
+    union all
+    select child.batch_id, {{ later_told('inherited.told', 'told_by_parents.told') }} as told
+    from inherited
+    inner join batches as child on inherited.batch_id = child.parent_batch_id
+    left join told_by_parents on inherited.batch_id = told_by_parents.batch_id
 ),
 
 -- a reload forgets the metadata its predecessors had: what they told counts from its first snapshot on
@@ -49,10 +68,15 @@ shown as (
     select session_group, seen_at as shown_at, seen_at as told_at, snapshot_number, metadata
     from snapshots
     union all
-    select child.session_group, child.seen_at as shown_at, told.seen_at as told_at, told.snapshot_number, told.metadata
+    select
+        child.session_group,
+        child.seen_at as shown_at,
+        (pair.value ->> 0)::timestamptz as told_at,
+        (pair.value ->> 1)::bigint as snapshot_number,
+        jsonb_build_object(pair.key, pair.value -> 2) as metadata
     from snapshots as child
-    inner join ancestors on child.batch_id = ancestors.batch_id
-    inner join snapshots as told on ancestors.ancestor_id = told.batch_id
+    inner join inherited on child.batch_id = inherited.batch_id
+    cross join lateral jsonb_each(inherited.told) as pair
     where child.snapshot_number = 1
 ),
 

@@ -34,6 +34,7 @@ TESTED_ELSEWHERE = {
     "contracted_columns": "test_purge reads closed sessions by it",
     "plan_whole_build": "speed alone hangs on it",
     "postgres__create_table_as": "test_whole_build looks at the keys of marts",
+    "candidate_tellings": "unit tests of int_llm_requests; crowded groups in test_adversarial_sessions",
     "is_open": "test_bad_input loads what is before the horizon",
     "is_credible": "test_bad_input loads what is from the future",
     "newest_batch_time": "fact_14_a_server_rows_interaction_from_the_future_is_left_out",

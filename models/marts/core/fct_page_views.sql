@@ -25,6 +25,27 @@ page_events as (
     where event_role = 'page_view' and page is not null and {{ where_touched('session_group') }}
 ),
 
+-- a window, not a join: many views of one page in one session would be compared each with each
+beside_a_path as (
+    select session_group, event_id
+    from (
+        select
+            session_group,
+            event_id,
+            count(*) filter (where event_id is null) over (
+                partition by session_group, page
+                order by at range between interval '10 seconds' preceding and interval '10 seconds' following
+            ) as path_entries
+        from (
+            select session_group, page, occurred_at as at, event_id from page_events
+            union all
+            select session_group, page, viewed_at as at, null as event_id from paths
+            where session_group in (select session_group from page_events)
+        ) as tellings
+    ) as counted
+    where event_id is not null and path_entries > 0
+),
+
 loads as (
     select session_group, batch_id, name as page, {{ to_number('value') }} as load_ms, seen_at
     from {{ ref('int_batch_values') }}
@@ -86,12 +107,10 @@ views as (
     from page_events
     where
         not exists (
-            select from paths
+            select from beside_a_path
             where
-                paths.session_group = page_events.session_group
-                and paths.page = page_events.page
-                and paths.viewed_at between page_events.occurred_at - interval '10 seconds'
-                and page_events.occurred_at + interval '10 seconds'
+                beside_a_path.session_group = page_events.session_group
+                and beside_a_path.event_id = page_events.event_id
         )
 )
 
