@@ -58,13 +58,13 @@ where sessions.session_date < %(day)s and sessions.session_date >= %(first_day)s
 # A session group of raw, the group that owns its visits, and from when on that is open.
 GROUPS = """
 create temporary table closing_groups on commit drop as
-with owners as (
+with recursive owners as (
     select session_group, coalesce(min(started_at) filter (where is_tail), %(horizon)s) as open_from
     from closing
     group by session_group
 ),
 
-groups as (
+closed_groups as (
     select session_group from owners
     union
     select merged.session_group
@@ -76,6 +76,16 @@ groups as (
     select session_group from raw.events where carried
     union
     select session_group from raw.llm_requests where carried
+),
+
+-- with those that tell more of a batch of theirs: somebody signed in or out in the middle of it
+groups as (
+    select session_group from closed_groups
+    union
+    select theirs.session_group
+    from groups
+    inner join ops.group_links as ours on ours.kind = 'batch' and groups.session_group = ours.session_group
+    inner join ops.group_links as theirs on theirs.kind = 'batch' and ours.key = theirs.key
 )
 
 select

@@ -3,7 +3,9 @@
 } %}
 {# streams whose records are several in one line; streams that the horizon closes #}
 {% set elements = ['events', 'llm_requests'] %}
-{% set closed = ['events', 'llm_requests'] %}
+{% set closed = {
+    'events': 'occurred_at', 'llm_requests': "case when record_type = 'request' then occurred_at end"
+} %}
 
 with
 
@@ -15,7 +17,7 @@ with
         {{ 'element' if stream in elements else '0 as element' }},
         received_at,
         withheld,
-        {{ time if stream in closed else 'null::timestamptz' }} as closes_at,
+        {{ closed.get(stream, 'null::timestamptz') }} as closes_at,
         {{ is_credible(time) }} as is_credible
     from {{ source('raw', stream) }}
 ),

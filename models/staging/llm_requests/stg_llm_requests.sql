@@ -60,5 +60,6 @@ select
     {{ scrubbed('feedback') }} as feedback
 from requests
 where
-    {{ is_open('occurred_at') }}
+    -- a rating is no activity, and may be dated before the request it is for
+    ({{ is_open('occurred_at') }} or record_type = 'feedback')
     and {{ is_credible('occurred_at') }}
