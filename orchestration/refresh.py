@@ -74,7 +74,7 @@ def refreshing(
 
     Raises:
         TidemarkError: another refresh of the target runs, the schema is not there, what user agents and addresses
-            are looked up in cannot be read, or `days` are closed.
+            are looked up in cannot be read, `days` are closed, or the lock was lost on the way.
     """
     mark = mark_name(target, server)
     sources = open_sources()
@@ -88,10 +88,16 @@ def refreshing(
         except BaseException as error:
             _fail(connection, refresh, f"{type(error).__name__}: {error}")
             raise
-        if refresh.models_failed:
-            _fail(connection, refresh, f"failed: {', '.join(refresh.models_failed)}")
-        else:
-            _complete(connection, refresh, manifest)
+        try:
+            if refresh.models_failed:
+                _fail(connection, refresh, f"failed: {', '.join(refresh.models_failed)}")
+            else:
+                _complete(connection, refresh, manifest)
+        except psycopg.OperationalError as error:
+            raise TidemarkError(
+                f"The connection that held the refresh lock was lost ({' '.join(str(error).split())}): the mark stays; "
+                "refresh again."
+            ) from error
 
 
 def set_phase(server: Server, refresh: Refresh, phase: str) -> None:
@@ -377,8 +383,13 @@ def chosen(manifest: Mapping[str, Any], run: Refresh, everything: bool) -> tuple
 
 
 def _failures(invocation: Any) -> list[str]:
+    if isinstance(invocation.exception, KeyboardInterrupt):
+        raise TidemarkError("The refresh was interrupted: start it again, it takes up what is left.")
     if invocation.exception is not None:
-        raise TidemarkError(f"dbt stopped: {invocation.exception}")
+        raise TidemarkError(
+            f"dbt stopped ({' '.join(str(invocation.exception).split())}): mend that and refresh again; "
+            "the work list is kept."
+        )
     return [
         result.node.name
         for result in invocation.result

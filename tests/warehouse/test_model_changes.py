@@ -1,0 +1,88 @@
+"""What was edited builds itself whole, with what stands on it; every other table keeps its rows where they are."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestration import refresh
+from tests.warehouse.conftest import STREAMS, Warehouse, assert_same
+
+# They stand on none of the edits below.
+UNTOUCHED = ("int_batches", "int_visits", "int_sessions", "fct_events", "fct_page_views", "fct_llm_requests")
+EDITED_OR_BELOW = {"fct_goals", "agg_session_activity", "fct_sessions", "agg_daily_stats", "agg_cost_daily"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project that refreshes in this test build from."""
+    folder = tmp_path / "project"
+    for name in ("models", "macros", "seeds"):
+        shutil.copytree(refresh.PROJECT_FOLDER / name, folder / name)
+    for name in ("dbt_project.yml", "profiles.yml", "selectors.yml"):
+        shutil.copy(refresh.PROJECT_FOLDER / name, folder)
+    # A test path must be there; the project's own tests would only take time.
+    (folder / "tests" / "dbt").mkdir(parents=True)
+    shutil.copytree(refresh.PROJECT_FOLDER / "tests" / "dbt" / "generic", folder / "tests" / "dbt" / "generic")
+    monkeypatch.setattr(refresh, "PROJECT_FOLDER", folder)
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1, (path, old)
+    path.write_text(text.replace(old, new))
+
+
+def places(warehouse: Warehouse) -> dict[str, list[tuple]]:
+    """Where each row of the untouched tables stands, and which transaction wrote it."""
+    return {
+        name: warehouse.query(
+            f"select tableoid, ctid::text, xmin::text from {'marts' if name[0] == 'f' else 'intermediate'}.{name}"
+            " order by ctid"
+        )
+        for name in UNTOUCHED
+    }
+
+
+def test_an_edited_seed_macro_and_model_rebuild_what_stands_on_them_and_nothing_else(
+    project, make_warehouse, small_sample
+):
+    def load(warehouse: Warehouse) -> Warehouse:
+        for stream in STREAMS:
+            warehouse.load(stream, small_sample[stream][::3])
+        return warehouse
+
+    warehouse = load(make_warehouse())
+    warehouse.refresh()
+    before, where = warehouse.contents(), places(warehouse)
+    assert all(where.values())
+
+    goal = warehouse.query(
+        "select goal_name from marts.fct_goals where is_conversion group by 1 order by count(*) desc, 1 limit 1"
+    )[0][0]
+    rules = project / "seeds" / "goal_rules.csv"
+    header, *rows = rules.read_text().splitlines()
+    columns = header.split(",")
+    values = {"goal_name": goal, "is_conversion": "false"}
+    row = ",".join(values.get(column, "") for column in columns)
+    rules.write_text("\n".join([header, *(kept for kept in rows if not kept.startswith(f"{goal},")), row]) + "\n")
+    edit(project / "macros" / "top_values.sql", "where place <= 20", "where place <= 1")
+    edit(
+        project / "models" / "marts" / "llm" / "agg_cost_daily.sql", "coalesce(plan, 'unknown')", "coalesce(plan, '-')"
+    )
+
+    run = warehouse.refresh()
+
+    assert set(run.rebuilt) >= EDITED_OR_BELOW
+    assert not set(run.rebuilt) & set(UNTOUCHED)
+    assert places(warehouse) == where
+    after = warehouse.contents()
+    for name in EDITED_OR_BELOW:
+        assert after[f"marts.{name}"] != before[f"marts.{name}"], name
+    fresh = load(make_warehouse())
+    fresh.refresh()
+    assert_same(fresh.contents(), after)
+    assert warehouse.refresh().rebuilt == []
