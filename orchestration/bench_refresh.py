@@ -22,6 +22,7 @@ from ingest.connection import Server, connect, resolve
 from ingest.load import load_file
 from ingest.migrate import migrate
 from orchestration.bench import Measure, timed
+from orchestration.purge import purge
 from orchestration.refresh import refresh
 
 # Records a day. `make bench BENCH=full` takes the greater number: 5 million after 400 days, which takes half an hour.
@@ -55,6 +56,7 @@ def measure_growth(folder: Path) -> list[Measure]:
                 nothing.append(timed(lambda server=server: refresh(server, quiet=True)))
         with copy_of(long) as server:
             many = refresh_with(server, folder, MANY_NEW, per_day)
+        closing_long, closing_short = closing_seconds(long, DAYS), closing_seconds(short, DAYS_OF_A_TENTH)
     history = f"{len(DAYS) * per_day:,} of history"
     return [
         Measure(f"refresh with nothing new after {history}, tests included", min(nothing), "s", 6, 3),
@@ -67,6 +69,14 @@ def measure_growth(folder: Path) -> list[Measure]:
             at_most=True,
         ),
         Measure(f"refresh with {MANY_NEW:,} new events after {history}, tests included", many, "s", 12, 8),
+        Measure(f"closing a day of {history}, the refresh after it included", closing_long, "s"),
+        Measure(
+            f"closing a day of {history} over the same of a tenth of it",
+            closing_long / closing_short,
+            "ratio",
+            1.3,
+            at_most=True,
+        ),
     ]
 
 
@@ -75,6 +85,21 @@ def refresh_with(server: Server, folder: Path, count: int, per_day: int) -> floa
     with connect(server) as connection:
         load_day(connection, folder, DAYS[-1] + 1, list(day_of_events(DAYS[-1] + 1, count, per_day)))
     return timed(lambda: refresh(server, quiet=True))
+
+
+def closing_seconds(history: Server, days: range) -> float:
+    """Seconds to close the first day of a history and to take it out of the marts, the best of so many turns."""
+    second_day = (FIRST_DAY + timedelta(days=days[0] + 1)).date()
+
+    def close(server: Server) -> None:
+        purge(server, second_day)
+        refresh(server, quiet=True)
+
+    seconds = []
+    for _ in range(TURNS):
+        with copy_of(history) as server:
+            seconds.append(timed(lambda server=server: close(server)))
+    return min(seconds)
 
 
 @contextmanager

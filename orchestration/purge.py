@@ -97,6 +97,12 @@ left join intermediate.int_merged_groups as merged on groups.session_group = mer
 left join owners on coalesce(merged.merged_group, groups.session_group) = owners.session_group
 """
 
+# Partitions of other days than these are neither planned nor locked nor read.
+RECEIVED = """
+select min(received_date)::timestamp at time zone 'UTC', (max(received_date) + 1)::timestamp at time zone 'UTC'
+from ops.group_days where session_group in (select session_group from closing_groups)
+"""
+
 VISITS = """
 insert into history.closed_visits
 select
@@ -168,11 +174,12 @@ select session_group, anonymous_id, user_id, min(at)
 from (
     select session_group, anonymous_id, user_id, occurred_at as at
     from staging.stg_events
-    where session_id is not null
+    where session_id is not null and received_at >= %(first_received)s and received_at < %(received_by)s
     union all
     select session_group, anonymous_id, user_id, occurred_at
     from staging.stg_llm_requests
     where session_id is not null and record_type = 'request'
+        and received_at >= %(first_received)s and received_at < %(received_by)s
     union all
     select session_group, anonymous_id, user_id, started_at
     from intermediate.int_batch_snapshots
@@ -318,6 +325,7 @@ from closing_groups as groups
 where sent.session_group = groups.session_group
     and not sent.carried and not sent.withheld
     and {time} < %(horizon)s and {time} >= %(old_horizon)s
+    and sent.received_at >= %(first_received)s and sent.received_at < %(received_by)s
     and sent.load_id in (select load_id from raw.loads where published_seq <= %(seen)s)
     and ({stands})
 """
@@ -403,6 +411,8 @@ def _close(connection: psycopg.Connection, horizon: datetime) -> int:
         }
         for statement in (CLOSING, "analyze closing", GROUPS, "create index on closing_groups (session_group)"):
             connection.execute(statement, values)
+        first_received, received_by = connection.execute(RECEIVED).fetchone()
+        values |= {"first_received": first_received, "received_by": received_by}
         for statement in ("analyze closing_groups", CARRIED_BATCHES, TAILS, "delete from history.session_tails"):
             connection.execute(statement, values)
         connection.execute("insert into history.session_tails select * from tails")
