@@ -23,6 +23,8 @@ TESTED_ELSEWHERE = {
     "touched_keys": "test_same_answer builds by it",
     "where_touched": "test_same_answer builds by it",
     "is_listed": "test_same_answer builds by it",
+    "where_touched_in_raw": "test_cost_follows_change: what was received on other days is not even planned",
+    "spans_received": "test_cost_follows_change: groups received on several days",
     "get_incremental_touched_sql": "test_same_answer builds by it",
     "touch_connected_groups": "test_refresh: evidence that comes after a merge",
     "visits_of_touched_groups": "test_same_answer builds by it",
