@@ -11,6 +11,7 @@ import pytest
 
 from ingest.connection import connect
 from ingest.errors import TidemarkError
+from orchestration import closing
 from orchestration import purge as library
 from orchestration.purge import purge
 from orchestration.refresh import take_lock
@@ -291,7 +292,7 @@ def test_a_purge_that_breaks_off_is_finished_by_the_next(built, copy_warehouse, 
 
     with monkeypatch.context() as patch:
         # Before its transaction ends: nothing is closed.
-        patch.setattr(library, "TOUCH", "select 1 / 0")
+        patch.setattr(closing, "TOUCH", "select 1 / 0")
         with pytest.raises(Exception, match="division by zero"):
             purge(warehouse.server, date(2026, 3, 28))
     assert warehouse.query("select horizon = '-infinity' from ops.horizon") == [(True,)]
