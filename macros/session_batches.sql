@@ -40,9 +40,12 @@
 {%- endmacro %}
 
 
-{# A metadata key under either of its spellings. #}
+{# A metadata key under either of its spellings; what is longer than ingest takes of an id is none. #}
 {% macro metadata_value(snake_case, camel_case) -%}
-    coalesce(metadata ->> '{{ snake_case }}', metadata ->> '{{ camel_case }}')
+    coalesce(
+        case when length(metadata ->> '{{ snake_case }}') <= 255 then metadata ->> '{{ snake_case }}' end,
+        case when length(metadata ->> '{{ camel_case }}') <= 255 then metadata ->> '{{ camel_case }}' end
+    )
 {%- endmacro %}
 
 

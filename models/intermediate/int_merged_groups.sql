@@ -12,6 +12,14 @@ snapshots as (
     where {{ where_touched('session_group') }}
 ),
 
+-- a batch may have many snapshots of a group: the first that is anonymous says as much as all of them
+anonymous_snapshots as (
+    select distinct on (batch_id, session_group) *
+    from snapshots
+    where anonymous_id is not null and user_id is null
+    order by batch_id, session_group, snapshot_number, anonymous_id
+),
+
 -- signing in keeps the batch and changes its session id: what was anonymous before is the same visit
 sign_ins as (
     select
@@ -22,15 +30,14 @@ sign_ins as (
         signed_in.started_at as signed_in_at,
         signed_in.batch_id,
         signed_in.snapshot_number
-    from snapshots as anonymous
+    from anonymous_snapshots as anonymous
     inner join snapshots as signed_in
         on anonymous.batch_id = signed_in.batch_id
         and anonymous.snapshot_number < signed_in.snapshot_number
         and anonymous.session_group <> signed_in.session_group
     where
-        anonymous.anonymous_id is not null and anonymous.user_id is null
         -- so that no group is both: a star, no chain
-        and signed_in.anonymous_id is null and signed_in.user_id is not null
+        signed_in.anonymous_id is null and signed_in.user_id is not null
 )
 
 select distinct on (session_group)

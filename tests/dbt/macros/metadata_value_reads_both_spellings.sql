@@ -1,6 +1,6 @@
 {{ config(tags=['nightly']) }}
 
--- snake_case goes first.
+-- snake_case goes first. No id is longer than 255 characters: an index takes no longer one.
 with
 
 cases (metadata, expected) as (
@@ -9,6 +9,8 @@ cases (metadata, expected) as (
     (jsonb '{"workspaceId": "w2"}', 'w2'),
     (jsonb '{"workspaceId": "w2", "workspace_id": "w1"}', 'w1'),
     (jsonb '{"workspace_id": null, "workspaceId": "w2"}', 'w2'),
+    (jsonb_build_object('workspace_id', repeat('w', 255)), repeat('w', 255)),
+    (jsonb_build_object('workspace_id', repeat('w', 256), 'workspaceId', 'w2'), 'w2'),
     (jsonb '{}', null)
 )
 

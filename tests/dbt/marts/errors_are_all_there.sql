@@ -1,6 +1,7 @@
 {{ config(tags=['nightly']) }}
 
--- Every error of a batch in an open visit stands once, and every error event stands once or is one that a batch tells too.
+-- Every error of a batch in an open visit stands once, and every error event stands once or is one that a batch tells
+-- too.
 with
 
 told as (
