@@ -16,28 +16,9 @@ sessions as (
     where {{ where_touched('visitor_id') }}
 ),
 
-visitors as (
-    select
-        visitor_id,
-        max(user_id) as user_id,
-        array_agg(distinct anonymous_id order by anonymous_id) filter (where anonymous_id is not null) as anonymous_ids,
-        min(started_at) as first_seen_at,
-        max(ended_at) as last_seen_at,
-        count(*) as total_sessions,
-        sum(event_count)::bigint as total_events,
-        sum(pages_visited)::bigint as total_page_views,
-        count(*) filter (where converted) as converted_sessions,
-        sum(llm_cost_usd) as llm_cost_usd,
-        (array_agg(plan order by started_at desc, plan) filter (where plan is not null))[1] as plan,
-        max(started_at) filter (where plan is not null) as plan_told_at
-    from sessions
-    group by visitor_id
-),
-
 ordered as (
     select
-        visitor_id,
-        started_at,
+        *,
         max(ended_at) over (
             partition by visitor_id order by started_at, session_key
             rows between unbounded preceding and 1 preceding
@@ -46,11 +27,37 @@ ordered as (
 ),
 
 -- a visit after so many days without one is a return
-returns as (
-    select ordered.visitor_id, max(ordered.started_at) as returned_at
+away as (
+    select min(away_days) * interval '1 day' as away_at_least
+    from {{ ref('lifecycle_stages') }}
+),
+
+-- all in one pass: the first of a visitor's sessions is the same for each column
+visitors as (
+    select
+        ordered.visitor_id,
+        max(ordered.user_id) as user_id,
+        array_agg(distinct ordered.anonymous_id order by ordered.anonymous_id)
+        filter (where ordered.anonymous_id is not null) as anonymous_ids,
+        min(ordered.started_at) as first_seen_at,
+        max(ordered.ended_at) as last_seen_at,
+        max(ordered.started_at) filter (where ordered.started_at - ordered.last_ended_at >= away.away_at_least)
+            as returned_at,
+        (
+            array_agg(ordered.plan order by ordered.started_at desc, ordered.plan)
+            filter (where ordered.plan is not null)
+        )[1] as plan,
+        max(ordered.started_at) filter (where ordered.plan is not null) as plan_told_at,
+        {% for column in ['app_id', 'source', 'medium', 'campaign', 'landing_page'] %}
+        (array_agg(ordered.{{ column }} order by ordered.started_at, ordered.session_key))[1] as first_{{ column }},
+        {% endfor %}
+        count(*) as total_sessions,
+        sum(ordered.event_count)::bigint as total_events,
+        sum(ordered.pages_visited)::bigint as total_page_views,
+        count(*) filter (where ordered.converted) as converted_sessions,
+        sum(ordered.llm_cost_usd) as llm_cost_usd
     from ordered
-    inner join {{ ref('lifecycle_stages') }} as stages
-        on ordered.started_at - ordered.last_ended_at >= stages.away_days * interval '1 day'
+    cross join away
     group by ordered.visitor_id
 ),
 
@@ -63,12 +70,6 @@ adjectives as (
 animals as (
     select place, word from {{ ref('display_name_words') }}
     where kind = 'animal'
-),
-
-first_sessions as (
-    select distinct on (visitor_id) *
-    from sessions
-    order by visitor_id, started_at, session_key
 )
 
 select
@@ -81,18 +82,18 @@ select
     -- times
     visitors.first_seen_at,
     visitors.last_seen_at,
-    returns.returned_at,
+    visitors.returned_at,
 
     -- subscription
     visitors.plan,
     visitors.plan_told_at,
 
     -- first touch
-    first_sessions.app_id as first_app_id,
-    first_sessions.source as first_source,
-    first_sessions.medium as first_medium,
-    first_sessions.campaign as first_campaign,
-    first_sessions.landing_page as first_landing_page,
+    visitors.first_app_id,
+    visitors.first_source,
+    visitors.first_medium,
+    visitors.first_campaign,
+    visitors.first_landing_page,
 
     -- measures
     visitors.total_sessions,
@@ -101,8 +102,6 @@ select
     visitors.converted_sessions,
     visitors.llm_cost_usd
 from visitors
-inner join first_sessions using (visitor_id)
-left join returns using (visitor_id)
 inner join adjectives
     on adjectives.place = {{ word_place('left(visitors.visitor_id::text, 7)', 'adjectives') }}
 inner join animals
