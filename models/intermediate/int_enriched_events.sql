@@ -1,19 +1,5 @@
 {{ config(materialized='view') }}
 
-with
-
-events as (
-    select * from {{ ref('stg_events') }}
-),
-
-agents as (
-    select * from {{ ref('stg_user_agents') }}
-),
-
-locations as (
-    select * from {{ ref('stg_ip_locations') }}
-)
-
 select
     -- ids
     events.session_group,
@@ -74,6 +60,6 @@ select
     events.revenue,
     events.currency,
     events.properties
-from events
-left join agents on events.user_agent_key = agents.user_agent_key
-left join locations on events.ip_network = locations.ip_network
+from {{ ref('stg_events') }} as events
+left join {{ ref('stg_user_agents') }} as agents on events.user_agent_key = agents.user_agent_key
+left join {{ ref('stg_ip_locations') }} as locations on events.ip_network = locations.ip_network

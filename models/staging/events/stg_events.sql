@@ -1,10 +1,4 @@
-with
-
-events as (
-    select * from {{ source('raw', 'events') }}
-    where not withheld and load_id in {{ published_loads() }}
-)
-
+-- read without a CTE: through one, what is computed here is computed for rows that a model's own condition leaves out
 select
     -- ids
     session_group,
@@ -60,7 +54,8 @@ select
     revenue,
     currency,
     {{ scrubbed_json('properties') }} as properties
-from events
+from {{ source('raw', 'events') }}
 where
-    {{ is_open('occurred_at') }}
+    not withheld and load_id in {{ published_loads() }}
+    and {{ is_open('occurred_at') }}
     and {{ is_credible('occurred_at') }}

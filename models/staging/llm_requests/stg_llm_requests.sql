@@ -1,10 +1,4 @@
-with
-
-requests as (
-    select * from {{ source('raw', 'llm_requests') }}
-    where not withheld and load_id in {{ published_loads() }}
-)
-
+-- read without a CTE: through one, what is computed here is computed for rows that a model's own condition leaves out
 select
     -- ids
     session_group,
@@ -58,8 +52,9 @@ select
     cost_usd,
     rating,
     {{ scrubbed('feedback') }} as feedback
-from requests
+from {{ source('raw', 'llm_requests') }}
 where
+    not withheld and load_id in {{ published_loads() }}
     -- a rating is no activity, and may be dated before the request it is for
-    ({{ is_open('occurred_at') }} or record_type = 'feedback')
+    and ({{ is_open('occurred_at') }} or record_type = 'feedback')
     and {{ is_credible('occurred_at') }}

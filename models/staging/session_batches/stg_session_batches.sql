@@ -1,22 +1,4 @@
-with
-
--- rows that lack a bad element, and whose record was mended and loaded whole
-incomplete as (
-    select * from {{ source('raw', 'superseded') }}
-    where superseded_by in {{ published_loads() }}
-),
-
-snapshots as (
-    select sent.* from {{ source('raw', 'session_batches') }} as sent
-    where
-        not sent.withheld
-        and sent.load_id in {{ published_loads() }}
-        and not exists (
-            select from incomplete
-            where sent.load_id = incomplete.load_id and sent.line_number = incomplete.line_number
-        )
-)
-
+-- read without a CTE: through one, what is computed here is computed for rows that a model's own condition leaves out
 select
     -- ids
     session_group,
@@ -47,7 +29,16 @@ select
     {{ scrubbed_json('error_events') }} as error_events,
     llm_interactions,
     {{ scrubbed_json('metadata') }} as metadata
-from snapshots
+from {{ source('raw', 'session_batches') }} as sent
 where
-    {{ is_open(batch_time()) }}
+    not withheld
+    and load_id in {{ published_loads() }}
+    -- a row that lacks a bad element stands until its mended record is loaded whole
+    and not exists (
+        select from {{ source('raw', 'superseded') }} as mended
+        where
+            sent.load_id = mended.load_id and sent.line_number = mended.line_number
+            and mended.superseded_by in {{ published_loads() }}
+    )
+    and {{ is_open(batch_time()) }}
     and {{ is_credible(newest_batch_time()) }}

@@ -36,9 +36,12 @@ visitors as (
         visitors.llm_cost_usd,
         visitors.first_seen_at,
         apps.apps
-    from {{ ref('dim_visitors') }} as visitors
-    left join apps on visitors.visitor_id = apps.visitor_id
-    where visitors.visitor_id in (select listed.visitor_id from listed)
+    from (
+        select * from {{ ref('agg_visitors') }}
+        where visitor_id in (select listed.visitor_id from listed)
+    ) as visitors
+    -- a full join is never a loop over the one side for each row of the other
+    full join apps on visitors.visitor_id = apps.visitor_id
 )
 
 select *
