@@ -1,5 +1,5 @@
 {#
-    The work list. A kind is `session_group`, `user` or `workspace` (put there by a refresh from the new loads) or
+    The work list. A kind is `session_group` or `workspace` (put there by a refresh from the new loads) or
     `<model>.<column>`: the keys of the rows that model changed, those it left behind included.
 #}
 

@@ -1,4 +1,4 @@
-"""What the new loads touch: the session groups, users and workspaces whose rows the incremental models must replace.
+"""What the new loads touch: the session groups and workspaces whose rows the incremental models must replace.
 
 Days and visitors, and the users and workspaces of visits, follow from the groups: each mart writes the keys its
 changed rows carry, old and new, to `ops.touched` in the transaction that changes them (macro
@@ -102,14 +102,11 @@ select %(target)s, 'session_group', session_group
 from raw.llm_requests where not withheld and {OF_NEW_LOADS}
 """
 
-# Rows that describe a user or a workspace and belong to no session, or not to it alone.
-NEW_OWNERS = f"""
+# Rows that belong to no session.
+NEW_WORKSPACES = f"""
 {NEW_LOADS}
 insert into ops.touched (target, kind, key)
-select %(target)s, 'user', user_id
-from raw.identifies where user_id is not null and not withheld and {OF_NEW_LOADS}
-union
-select %(target)s, 'workspace', workspace_id
+select distinct %(target)s, 'workspace', workspace_id
 from raw.workspaces where {OF_NEW_LOADS}
 """
 
@@ -173,7 +170,7 @@ def touch_groups(connection: psycopg.Connection, target: str, from_seq: int, to_
     limits = {"target": target, "from_seq": from_seq, "to_seq": to_seq}
     if _received(connection, RECEIVED, limits):
         connection.execute(NEW_GROUPS, limits)
-        connection.execute(NEW_OWNERS, limits)
+        connection.execute(NEW_WORKSPACES, limits)
     if _received(connection, SUPERSEDED_RECEIVED, limits):
         connection.execute(SUPERSEDED_GROUPS, limits)
     while connection.execute(LINKED_GROUPS, {"target": target}).rowcount:

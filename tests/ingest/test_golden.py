@@ -63,8 +63,9 @@ def stored(connection, stream, load_id):
         digest = str(row["content_hash"])
         told = {name: plain(value) for name, value in row.items() if name not in TECHNICAL and value is not None}
         told = {name: value for name, value in told.items() if value not in ({}, [])}
-        if told.get("withheld") is False:
-            del told["withheld"]
+        for flag in ("withheld", "carried"):
+            if told.get(flag) is False:
+                del told[flag]
         # The id of a record that was sent without one.
         told = {name: value for name, value in told.items() if value != digest}
         if told["session_group"] == f"e:{digest}":

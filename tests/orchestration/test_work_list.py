@@ -40,30 +40,15 @@ def test_withheld_rows_and_streams_without_models_touch_nothing(fresh_database, 
         assert set(linked) <= {("s:kept",)}
 
 
-def test_users_of_identify_calls_and_workspaces_are_named_themselves(fresh_database, tmp_path):
-    """Of new loads alone, and nobody whose record is withheld."""
-    rows = {
-        "identifies": [
-            {"userId": "u1", "timestamp": AT},
-            {"userId": "u2", "timestamp": AT, "dnt": "1"},
-            {"email": "a@example.com", "timestamp": AT},
-        ],
-        "workspaces": [{"id": "w1"}, {"id": "w2"}],
-    }
+def test_workspaces_are_named_themselves(fresh_database, tmp_path):
+    """They belong to no session."""
+    path = tmp_path / "workspaces.ndjson"
+    path.write_text("\n".join(json.dumps({"id": name}) for name in ("w1", "w2")))
     with connect(fresh_database, autocommit=True) as connection:
-        for name, records in rows.items():
-            path = tmp_path / f"{name}.ndjson"
-            path.write_text("\n".join(json.dumps(record) for record in records))
-            loaded = load_file(connection, path, stream=name)
-            touch_groups(connection, name, loaded.published_seq - 1, loaded.published_seq)
-        touched = connection.execute(
-            "select target, kind, key from ops.touched where kind in ('user', 'workspace') order by 1, 2, 3"
-        ).fetchall()
-    assert touched == [
-        ("identifies", "user", "u1"),
-        ("workspaces", "workspace", "w1"),
-        ("workspaces", "workspace", "w2"),
-    ]
+        last = load_file(connection, path, stream="workspaces").published_seq
+        touch_groups(connection, "prod", last - 1, last)
+        touched = connection.execute("select kind, key from ops.touched order by 1, 2").fetchall()
+    assert touched == [("workspace", "w1"), ("workspace", "w2")]
 
 
 @pytest.mark.parametrize("names", [{"requestId": "r1"}, {"messageId": "m1"}])

@@ -49,7 +49,7 @@ TESTED_ELSEWHERE = {
 LEDGER = {"loads", "superseded"}
 
 # Kinds of keys that the work list takes from the new loads themselves.
-OF_NEW_LOADS = {"session_group", "user", "workspace"}
+OF_NEW_LOADS = {"session_group", "workspace"}
 
 # Intermediate models that hold a bag of rows: two equal ones both count.
 WITHOUT_KEY = {

@@ -1,6 +1,6 @@
 {{
     config(
-        meta={'touched': {'user_id': ['user', 'agg_visitors.user_id']}},
+        meta={'touched': {'user_id': ['int_identify_calls.user_id', 'agg_visitors.user_id']}},
         indexes=[{'columns': ['visitor_id']}]
     )
 }}
@@ -12,12 +12,9 @@ visitors as (
     where user_id is not null and {{ where_touched('user_id') }}
 ),
 
--- the same call in two loads is one call
 identifies as (
-    select distinct on (user_id, content_hash) *
-    from {{ ref('stg_identifies') }}
-    where user_id is not null and {{ where_touched('user_id') }}
-    order by user_id, content_hash
+    select * from {{ ref('int_identify_calls') }}
+    where {{ where_touched('user_id') }}
 ),
 
 calls as (
