@@ -85,4 +85,4 @@ def test_a_mart_built_whole_has_the_primary_key_its_contract_names(built):
     tables = {name for (name,) in built.query("select 'marts.' || tablename from pg_tables where schemaname = 'marts'")}
     assert tables == keys.keys()
     assert keys["marts.fct_events"] == "PRIMARY KEY (session_group, event_id)"
-    assert keys["marts.dim_visitors"] == "PRIMARY KEY (visitor_id)"
+    assert keys["marts.agg_visitors"] == "PRIMARY KEY (visitor_id)"
