@@ -250,32 +250,54 @@ lineages as (
 select batch_id from lineages
 """
 
+# The same id told in a closed and in an open day: it counts where it was told first.
+TOLD_AGAIN = """
+create temporary table told_again on commit drop as
+select groups.session_group, again.event_id
+from (
+    select groups.owner_group, sent.event_id
+    from raw.events as sent
+    inner join closing_groups as groups using (session_group)
+    where sent.received_at >= %(first_received)s and sent.received_at < %(received_by)s
+    group by groups.owner_group, sent.event_id
+    having min(sent.occurred_at) < min(groups.open_from) and max(sent.occurred_at) >= min(groups.open_from)
+) as again
+inner join closing_groups as groups on again.owner_group = groups.owner_group
+"""
+ASKED_AGAIN = """
+create temporary table asked_again on commit drop as
+with closing_ids as (
+    select request_id as id from raw.llm_requests inner join closing_groups using (session_group)
+    where request_id is not null
+    union
+    select message_id from raw.llm_requests inner join closing_groups using (session_group)
+    where message_id is not null
+),
+
+told as (
+    select request_id as id, session_group, occurred_at from raw.llm_requests
+    where request_id in (select id from closing_ids)
+    union all
+    select message_id, session_group, occurred_at from raw.llm_requests
+    where message_id in (select id from closing_ids)
+)
+
+select distinct told.id
+from told
+left join closing_groups as theirs using (session_group)
+where told.occurred_at >= coalesce(theirs.open_from, %(horizon)s)
+"""
+
 # Whether something open stands on a row of a closed day (`sent`, of one of the `groups`).
 STANDS = {
     "events": """
         sent.occurred_at >= groups.open_from
-        -- the same id told again in an open day: it counts where it was told first
-        or exists (
-            select from raw.events as again
-            inner join closing_groups as theirs using (session_group)
-            where again.event_id = sent.event_id and theirs.owner_group = groups.owner_group
-                and again.occurred_at >= groups.open_from
-        )
+        or (sent.session_group, sent.event_id) in (select session_group, event_id from told_again)
     """,
     "llm_requests": """
         sent.occurred_at >= groups.open_from
-        or exists (
-            select from raw.llm_requests as again
-            left join closing_groups as theirs using (session_group)
-            where again.request_id = sent.request_id
-                and again.occurred_at >= coalesce(theirs.open_from, %(horizon)s)
-        )
-        or exists (
-            select from raw.llm_requests as again
-            left join closing_groups as theirs using (session_group)
-            where again.message_id = sent.message_id
-                and again.occurred_at >= coalesce(theirs.open_from, %(horizon)s)
-        )
+        or sent.request_id in (select id from asked_again)
+        or sent.message_id in (select id from asked_again)
     """,
     "session_batches": """
         sent.batch_id in (select batch_id from carried_batches)
@@ -346,6 +368,8 @@ def close_days(connection: psycopg.Connection, old: datetime | None, horizon: da
     connection.execute("insert into history.session_tails select * from tails")
     visits = connection.execute(VISITS).rowcount
     for statement in (COUNTERS, REQUESTS, MERGES, EDGES, IDENTITIES, METRIC_VALUES):
+        connection.execute(statement, values)
+    for statement in (TOLD_AGAIN, ASKED_AGAIN):
         connection.execute(statement, values)
     for stream, stands in STANDS.items():
         for statement in (CARRY, LET_GO):
