@@ -13,10 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -32,6 +30,8 @@ from ingest.sample import AS_OF, write_sample
 from ingest.server import home_folder
 from ingest.streams.registry import NAMES
 from orchestration.bench_build import CORE, build_floor, build_whole, write_sessions
+from orchestration.bench_measure import Measure, best_of_turns, timed
+from orchestration.bench_refresh import measure_growth
 from orchestration.refresh import refresh
 
 DATABASE = "tidemark_bench"
@@ -46,34 +46,8 @@ VISITORS_OF_LARGE_SAMPLE = 8_000
 COPY_BLOCK = 128 * 1024
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One row of the bench. `goal` and `aim` are bounds in `unit`: upper ones if `at_most`, which all are but
-    those of ratios, unless told."""
-
-    name: str
-    value: float
-    unit: str
-    goal: float | None = None
-    aim: float | None = None
-    at_most: bool | None = None
-
-    @property
-    def holds(self) -> bool | None:
-        if self.goal is None:
-            return None
-        at_most = self.unit != "ratio" if self.at_most is None else self.at_most
-        return self.value <= self.goal if at_most else self.value >= self.goal
-
-    def as_row(self) -> dict[str, str | float | bool | None]:
-        """What bench.json says of it."""
-        return {name: getattr(self, name) for name in ("name", "value", "unit", "goal", "aim", "holds")}
-
-
 def bench() -> list[Measure]:
     """Measure everything in databases of their own, which are dropped afterwards."""
-    from orchestration.bench_refresh import measure_growth
-
     measures: list[Measure] = []
     with tempfile.TemporaryDirectory() as folder:
         with bench_database() as server:
@@ -303,23 +277,6 @@ def measure_large_sample(server: Server, folder: Path) -> Measure:
             for stream in NAMES
         )
     return Measure(f"whole build of every model on a sample of {rows:,} rows", build_whole(server, "*"), "s")
-
-
-def best_of_turns(works: Sequence[Callable[[], object]], runs: int, before: Callable[[], object]) -> list[float]:
-    """The shortest wall-clock seconds of each of several calls in so many turns; `before` each, something untimed."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for _ in range(runs):
-        for work, taken in zip(works, seconds, strict=True):
-            before()
-            taken.append(timed(work))
-    return list(map(min, seconds))
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of a call."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from psycopg import sql
 from ingest.connection import Server, connect, resolve
 from ingest.load import load_file
 from ingest.migrate import migrate
-from orchestration.bench import Measure, timed
+from orchestration.bench_measure import Measure, timed
 from orchestration.purge import purge
 from orchestration.refresh import refresh
 

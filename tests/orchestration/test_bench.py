@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ingest.connection import connect
-from orchestration.bench import Measure, load_in, loading_process, repeat_lines
+from orchestration.bench import load_in, loading_process, repeat_lines
+from orchestration.bench_measure import Measure
 
 
 @pytest.mark.parametrize(

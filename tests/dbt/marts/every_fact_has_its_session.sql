@@ -1,30 +1,4 @@
 {{ config(tags=['nightly']) }}
 
 -- A fact's visit exists, is the same person's, and was under way.
-with
-
-facts as (
-    select 'fct_events' as fact, session_group, session_key, visitor_id, occurred_at as at
-    from {{ ref('fct_events') }}
-    union all
-    select 'fct_page_views' as fact, session_group, session_key, visitor_id, viewed_at as at
-    from {{ ref('fct_page_views') }}
-    union all
-    select 'fct_goals' as fact, session_group, session_key, visitor_id, reached_at as at
-    from {{ ref('fct_goals') }}
-    union all
-    select 'fct_errors' as fact, session_group, session_key, visitor_id, occurred_at as at
-    from {{ ref('fct_errors') }}
-    union all
-    select 'fct_llm_requests' as fact, session_group, session_key, visitor_id, requested_at as at
-    from {{ ref('fct_llm_requests') }}
-)
-
-select facts.*
-from facts
-left join {{ ref('fct_sessions') }} as sessions
-    on facts.session_group = sessions.session_group and facts.session_key = sessions.session_key
-where
-    sessions.session_key is null
-    or facts.visitor_id <> sessions.visitor_id
-    or facts.at not between sessions.started_at and sessions.ended_at
+{{ facts_have_their_session() }}
