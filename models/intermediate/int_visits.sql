@@ -97,24 +97,22 @@ activities as (
 gaps as (
     select
         *,
-        at - lag(at) over (partition by session_group order by at)
-        >= {{ var('session_gap_minutes') }} * interval '1 minute' as follows_gap
+        at - lag(at) over in_group < {{ var('session_gap_minutes') }} * interval '1 minute' as goes_on
     from activities
+    window in_group as (partition by session_group order by at)
 ),
 
 runs as (
-    select *, count(*) filter (where follows_gap) over (partition by session_group order by at) as run_number
+    select *, max(run_at) filter (where goes_on is not true) over in_group as run_started_at
     from gaps
+    window in_group as (partition by session_group order by at)
 ),
 
 -- a run longer than the cap is cut at its start + k caps
 capped as (
     select
         *,
-        floor(
-            extract(epoch from at - min(run_at) over (partition by session_group, run_number))
-            / {{ var('session_cap_hours') * 3600 }}
-        ) as cap_number
+        floor(date_part('epoch', at - run_started_at) / {{ var('session_cap_hours') * 3600 }}) as cap_number
     from runs
 )
 
@@ -123,8 +121,8 @@ select
     {{ session_key('session_group', 'min(at)') }} as session_key,
     min(at) as started_at,
     max(at) as ended_at,
-    (array_agg(user_id order by at desc, user_id) filter (where user_id is not null))[1] as user_id,
-    (array_agg(anonymous_id order by at, anonymous_id) filter (where anonymous_id is not null))[1] as anonymous_id,
-    coalesce((array_agg(app_id order by at, app_id) filter (where app_id is not null))[1], 'default') as app_id
+    ops.first_value(user_id order by at desc, user_id) as user_id,
+    ops.first_value(anonymous_id order by at, anonymous_id, app_id) as anonymous_id,
+    coalesce(ops.first_value(app_id order by at, app_id), 'default') as app_id
 from capped
-group by session_group, run_number, cap_number
+group by session_group, run_started_at, cap_number

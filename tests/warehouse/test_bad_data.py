@@ -97,7 +97,7 @@ def crowds() -> dict[str, list[dict[str, Any]]]:
 
 MODELS_THAT_COMPARE = (
     "int_reload_pairs", "int_batches", "int_batch_pages", "int_batch_entries", "int_batch_values", "int_llm_requests",
-    "int_session_batches", "int_session_metadata", "int_session_touches", "fct_events", "fct_page_views", "fct_goals",
+    "int_session_batches", "int_session_metadata", "agg_session_touches", "fct_events", "fct_page_views", "fct_goals",
     "fct_llm_requests",
 )  # fmt: skip
 

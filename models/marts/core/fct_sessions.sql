@@ -21,7 +21,7 @@ visits as (
 
 {% for name, relation in {
     'batches': ref('int_session_batches'), 'metadata': ref('int_session_metadata'),
-    'touches': ref('int_session_touches'), 'activity': ref('agg_session_activity')
+    'touches': ref('agg_session_touches'), 'activity': ref('agg_session_activity')
 }.items() %}
 {{ name }} as (
     select * from {{ relation }}
