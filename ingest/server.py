@@ -195,7 +195,9 @@ def settings(memory_bytes: int, cpus: int, *, port: int, log: Path, small_shm: b
         # No replicas: COPY and CREATE TABLE AS into a table of the same transaction then skip the WAL.
         "wal_level": "minimal",
         "max_wal_senders": "0",
-        "wal_compression": "on",
+        # With checksums the first read of a page that a model wrote logs it whole; this build of PostgreSQL could only
+        # compress it by pglz, which costs three times what writing it does.
+        "wal_compression": "off",
         "min_wal_size": "128MB",
         "max_wal_size": "2GB",
         "checkpoint_timeout": "15min",

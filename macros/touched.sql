@@ -180,7 +180,16 @@
 {%- endmacro %}
 
 
-{# A table built whole is analyzed at once, so that what reads it next is planned from its size. #}
+{#
+    A table built whole is analyzed at once, so that what reads it next is planned from its size; but for arrays and
+    documents, which no plan asks about and which take longer than all else.
+#}
 {% macro analyze_when_built_whole() %}
-    {% if model.config.materialized != 'view' and not is_incremental() %}analyze {{ this }}{% endif %}
+    {% if model.config.materialized != 'view' and not is_incremental() %}
+        {% set columns = [] %}
+        {% for column in model.columns.values() if not (column.data_type or '').endswith('[]') and column.data_type != 'jsonb' %}
+            {% do columns.append(column.name) %}
+        {% endfor %}
+        analyze {{ this }} {{ '(' ~ columns | join(', ') ~ ')' if columns }}
+    {% endif %}
 {% endmacro %}

@@ -38,6 +38,7 @@ beside_a_path as (
             ) as path_entries
         from (
             select session_group, page, occurred_at as at, event_id from page_events
+            where session_group in (select session_group from paths)
             union all
             select session_group, page, viewed_at as at, null as event_id from paths
             where session_group in (select session_group from page_events)
