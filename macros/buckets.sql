@@ -1,6 +1,6 @@
 {# Start of the bucket of so many minutes that a time falls in. #}
 {% macro bucket(column, minutes) -%}
-    to_timestamp(floor(extract(epoch from {{ column }}) / ({{ minutes }} * 60)) * {{ minutes }} * 60)
+    date_bin({{ minutes }} * interval '1 minute', {{ column }}, timestamptz '1970-01-01 00:00+00')
 {%- endmacro %}
 
 
