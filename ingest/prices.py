@@ -47,6 +47,7 @@ MATCH_KINDS = {
     "ClauseRegex": "regex",
 }
 MIDNIGHT = time(0)
+STANDARD = "standard"
 # dbt takes no checksum of a larger seed, and would load it anew each time.
 LARGEST_SEED = 1024 * 1024
 
@@ -156,19 +157,14 @@ def price_rows(provider: Any) -> Iterator[Row]:
         for variant, context in variants_of(model).items():
             for span, prices in prices_over_time(model, context):
                 for tier_start, unit, price in tiers(prices):
-                    yield (
-                        provider.id, model.id, variant,
-                        span.first.isoformat() if span.first else "", span.stop.isoformat() if span.stop else "",
-                        span.daily_from.isoformat("minutes") if span.daily_from != MIDNIGHT or span.daily_to else "",
-                        (span.daily_to.isoformat("minutes") if span.daily_to else "24:00")
-                        if span.daily_from != MIDNIGHT or span.daily_to else "",
-                        str(tier_start), unit, plain(price),
-                    )  # fmt: skip
+                    times = (str(at or "")[:5] for at in (span.daily_from, span.daily_to))
+                    when = (str(span.first or "-infinity"), str(span.stop or ""), *times)
+                    yield provider.id, model.id, variant, *when, str(tier_start), unit, plain(price)
 
 
 def variants_of(model: Any) -> dict[str, dict[str, str]]:
     """Name of each variant of a model's price → the request it is for, as the package asks for it."""
-    found: dict[str, dict[str, str]] = {"": {}}
+    found: dict[str, dict[str, str]] = {STANDARD: {}}
     for variant in model.price_variants or ():
         (value,) = variant.when.values()
         if found.setdefault(value, variant.when) != variant.when:
@@ -183,9 +179,8 @@ def prices_over_time(model: Any, context: dict[str, str]) -> Iterator[tuple[Span
     conditional = model.prices if isinstance(model.prices, list) else []
     constraints = [part.constraint for part in (*conditional, *(model.price_variants or ())) if part.constraint]
     days = sorted({limit.start_date for limit in constraints if hasattr(limit, "start_date")})
-    times = sorted(
-        {utc(at) for limit in constraints if hasattr(limit, "start_time") for at in ends(limit)} | {MIDNIGHT}
-    )
+    windows = [limit for limit in constraints if hasattr(limit, "start_time")]
+    times = sorted({MIDNIGHT} | {utc(at) for window in windows for at in (window.start_time, window.end_time)})
     spans = [
         Span(first, stop, daily_from, daily_to)
         for first, stop in pairwise([None, *days, None])
