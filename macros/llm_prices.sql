@@ -21,7 +21,7 @@
     (
         {{ pattern }} is null
         or lower({{ name }}) like {{ like_pattern(pattern) }}
-        or lower({{ listed_name }}) like {{ like_pattern(pattern) }}
+        or coalesce(lower({{ listed_name }}) like {{ like_pattern(pattern) }}, false)
     )
 {%- endmacro %}
 
@@ -86,7 +86,7 @@
                 where target = '{{ target_mark() }}' and kind = 'int_llm_rates.name_key'
             )
             and (facts.price_version, facts.uncached_input_tokens, facts.output_tokens)
-            is distinct from (costs.price_version, costs.uncached_input_tokens, costs.output_tokens)
+            is distinct from (costs.price_version, costs.uncached_input_tokens, costs.all_output_tokens)
     {% endif %}
 {% endmacro %}
 
