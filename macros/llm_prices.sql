@@ -147,19 +147,36 @@
 {%- endmacro %}
 
 
+{#
+    Ends a lateral subquery whose columns are computed once a row, however often they are read: without it they would be
+    written out at each place, and computed there.
+#}
+{% macro computed_once() -%}
+    from (values (1)) as only_row (number)
+    offset 0
+{%- endmacro %}
+
+
 {# What a request costs at the rates with this prefix, US dollars: each token in one kind. Null where there is no rate or no count. #}
 {% macro request_cost(prefix) -%}
     case
         when num_nonnulls(requests.input_tokens, requests.output_tokens) > 0
             then
                 (counted.uncached - heard.input_audio) * rates.{{ prefix }}input_rate
-                + heard.input_audio * rates.{{ prefix }}input_audio_rate
-                + told.cache_read * rates.{{ prefix }}cache_read_rate
-                + (told.cache_write - told.cache_write_1h) * rates.{{ prefix }}cache_write_rate
-                + told.cache_write_1h * rates.{{ prefix }}cache_write_1h_rate
                 + (counted.output - told.reasoning - heard.output_audio) * rates.{{ prefix }}output_rate
-                + told.reasoning * rates.{{ prefix }}reasoning_rate
-                + heard.output_audio * rates.{{ prefix }}output_audio_rate
                 + rates.{{ prefix }}request_rate
+                -- few requests have any of these
+                + case
+                    when
+                        told.cache_read + told.cache_write + told.reasoning + heard.input_audio + heard.output_audio > 0
+                        then
+                            told.cache_read * rates.{{ prefix }}cache_read_rate
+                            + (told.cache_write - told.cache_write_1h) * rates.{{ prefix }}cache_write_rate
+                            + told.cache_write_1h * rates.{{ prefix }}cache_write_1h_rate
+                            + heard.input_audio * rates.{{ prefix }}input_audio_rate
+                            + told.reasoning * rates.{{ prefix }}reasoning_rate
+                            + heard.output_audio * rates.{{ prefix }}output_audio_rate
+                    else 0
+                end
     end
 {%- endmacro %}

@@ -99,7 +99,8 @@ rates as (
     select
         name_key, valid_from, valid_to, daily_from, daily_to, tier_start, tier_end,
         {{ pivoted_prices('price') }},
-        {{ pivoted_prices('list_price') }}
+        {{ pivoted_prices('list_price') }},
+        bool_or(num_nonnulls(own_price, discount_rate) > 0) as is_overridden
     from (select *, coalesce(own_price, list_price * (1 - coalesce(discount_rate, 0))) as price from priced) as final
     group by 1, 2, 3, 4, 5, 6, 7
 ),
@@ -117,6 +118,7 @@ final as (
         coalesce(rates.daily_to, '24:00') as daily_to,
         coalesce(rates.tier_start, 0) as tier_start,
         rates.tier_end,
+        coalesce(rates.is_overridden, false) as is_overridden,
 
         -- how tokens are counted
         coalesce(rules.input_includes_cached, any_rule.input_includes_cached) as input_includes_cached,

@@ -56,8 +56,8 @@ select
             then told.cache_write
     end as all_cache_write_tokens,
     case when requests.output_tokens is not null then counted.output end as all_output_tokens,
-    {{ request_cost('') }} as computed_cost_usd,
-    {{ request_cost('list_') }} as list_cost_usd
+    cost.computed as computed_cost_usd,
+    case when rates.is_overridden then {{ request_cost('list_') }} else cost.computed end as list_cost_usd
 from {{ ref('int_llm_requests') }} as requests
 -- some tell what was written for an hour beside the rest
 cross join
@@ -97,9 +97,16 @@ cross join
                     then requests.output_tokens
                 else coalesce(requests.output_tokens, 0) + told.reasoning
             end as output
+        {{ computed_once() }}
     ) as counted
+cross join
+    lateral (
+        select
+            least(coalesce(requests.input_audio_tokens, 0), counted.uncached) as input_audio,
+            least(coalesce(requests.output_audio_tokens, 0), counted.output - told.reasoning) as output_audio
+        {{ computed_once() }}
+    ) as heard
 cross join lateral (
-    select
-        least(coalesce(requests.input_audio_tokens, 0), counted.uncached) as input_audio,
-        least(coalesce(requests.output_audio_tokens, 0), counted.output - told.reasoning) as output_audio
-) as heard
+    select {{ request_cost('') }} as computed
+    {{ computed_once() }}
+) as cost

@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "pivoted_prices": "test_llm_prices prices by it",
     "rate_columns": "test_llm_prices prices by it",
     "rate_names": "test_llm_prices: a price's version changes with it",
+    "computed_once": "speed alone hangs on it",
     "all_input_tokens": "a_token_is_in_one_kind",
     "request_cost": "a_token_is_in_one_kind",
     "touch_names_of_changed_seeds": "test_llm_prices: a corrected price",
