@@ -166,6 +166,16 @@ from marts.fct_llm_requests
 """
 
 
+SESSIONS_ASTRAY = """
+select session_key, llm_cost_usd, cost_usd
+from marts.fct_sessions
+full join (
+    select session_key, sum(cost_usd) as cost_usd from marts.fct_llm_requests group by session_key
+) as requests using (session_key)
+where llm_cost_usd is distinct from cost_usd
+"""
+
+
 def facts(warehouse: Warehouse) -> dict[int, tuple]:
     """Number of the request → what it was priced by, and which transaction wrote it."""
     return {int(request_id[1:]): tuple(rest) for request_id, *rest in warehouse.query(FACTS)}
@@ -208,6 +218,8 @@ def repriced(warehouse: Warehouse) -> tuple[dict[int, tuple], dict[int, tuple]]:
     run = warehouse.refresh(AS_OF)
     assert run.rebuilt == []
     after = facts(warehouse)
+    # What stands on requests follows.
+    assert warehouse.query(SESSIONS_ASTRAY) == []
     return {n: before[n] for n in after if after[n] != before[n]}, {n: after[n] for n in after if after[n] != before[n]}
 
 
