@@ -13,6 +13,7 @@ COMMANDS = {
     "help-pages": "ingest.commands.help_pages:help_pages",
     "load": "ingest.commands.load:load",
     "migrate": "ingest.commands.migrate:migrate",
+    "prices": "ingest.commands.prices:prices",
     "pull": "ingest.commands.pull:pull",
     "rejects": "ingest.commands.rejects:rejects",
     "sample": "ingest.commands.sample:sample",

@@ -21,14 +21,26 @@ def incremental_models(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, An
     }
 
 
+def compared_seeds(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Unique id → name of the seeds whose changes do not rebuild what reads them (`meta.compared`): the models that
+    read them find out which rows a change covers."""
+    return {
+        unique_id: node["name"]
+        for unique_id, node in manifest["nodes"].items()
+        if node["resource_type"] == "seed" and node["config"]["meta"].get("compared")
+    }
+
+
 def checksums(manifest: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, str]:
     """Model name → checksum of all its rows are made by.
 
     That is its SQL, its shaping configuration and columns, the project's macros it calls, the project's
     variables, and everything it reads that is not itself incremental: views, seeds, tables.
+    A compared seed's rows are left out: the work list names it when they change.
     `manifest` is dbt's manifest.json as a mapping.
     """
     incremental = incremental_models(manifest)
+    compared = compared_seeds(manifest)
     seen: dict[str, str] = {}
 
     def of_node(unique_id: str) -> str:
@@ -39,7 +51,7 @@ def checksums(manifest: Mapping[str, Any], variables: Mapping[str, Any]) -> dict
             return ""
         depends_on = node.get("depends_on", {})
         parts = [
-            node["checksum"]["checksum"],
+            node["checksum"]["checksum"] if unique_id not in compared else "",
             {name: node["config"].get(name) for name in CONFIG_THAT_SHAPES_ROWS},
             {name: [column.get("data_type"), column.get("constraints")] for name, column in node["columns"].items()},
             [part for called in sorted(depends_on.get("macros", [])) for part in _of_macro(manifest, called)],

@@ -162,8 +162,10 @@ def _begin(
             rebuilt = _list_rebuilds(connection, mark, from_seq, manifest, lacking)
             connection.execute("update ops.bounds set to_seq = %s, as_of = %s where target = %s", [to_seq, as_of, mark])
         enrich(connection, sources, to_seq, target=mark)
+        stale = lacking | _stale(connection, mark, refresh_id, manifest)
         with connection.transaction():
             work_list.link_groups(connection, to_seq)
+            work_list.touch_seeds(connection, mark, stale.intersection(model_state.compared_seeds(manifest).values()))
             everything = len(rebuilt) == len(model_state.incremental_models(manifest))
             touched = 0 if everything else _touch(connection, mark, manifest, from_seq, to_seq, days)
             connection.execute(
@@ -173,7 +175,7 @@ def _begin(
         connection.execute("analyze ops.touched")
         to_build = selection.to_build(
             manifest,
-            stale=lacking | _stale(connection, mark, refresh_id, manifest),
+            stale=stale,
             rebuilt=rebuilt,
             keys_listed=_keys_listed(connection, mark),
         )

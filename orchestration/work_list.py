@@ -7,6 +7,7 @@ changed rows carry, old and new, to `ops.touched` in the transaction that change
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -86,6 +87,28 @@ from raw.llm_requests where anonymous_id is not null and {OF_NEW_LOADS}
 on conflict do nothing
 """
 
+NAMES = f"""
+{NEW_LOADS}
+insert into ops.llm_names (name_key, provider, model, service_tier)
+select distinct on (1)
+    ops.llm_name_key(provider, model, service_tier), coalesce(provider, ''), model, coalesce(service_tier, '')
+from (
+    select distinct provider, model, service_tier from raw.llm_requests
+    where model is not null and record_type = 'request' and not withheld and {OF_NEW_LOADS}
+) as named
+on conflict do nothing
+"""
+
+NEW_NAMES = f"""
+{NEW_LOADS}
+insert into ops.touched (target, kind, key)
+select distinct %(target)s, 'llm_name', ops.llm_name_key(provider, model, service_tier)::text
+from (
+    select distinct provider, model, service_tier from raw.llm_requests
+    where model is not null and record_type = 'request' and not withheld and {OF_NEW_LOADS}
+) as named
+"""
+
 NEW_GROUPS = f"""
 {NEW_LOADS}
 insert into ops.touched (target, kind, key)
@@ -151,7 +174,8 @@ where
 
 
 def link_groups(connection: psycopg.Connection, to_seq: int) -> None:
-    """Bring `ops.group_links` and `ops.group_days` up to the load `to_seq`; two at once wait for each other."""
+    """Bring `ops.group_links`, `ops.group_days` and `ops.llm_names` up to the load `to_seq`; two at once wait for each
+    other."""
     row = connection.execute("select published_seq from ops.linked_seq for update").fetchone()
     if row[0] >= to_seq:
         return
@@ -159,6 +183,7 @@ def link_groups(connection: psycopg.Connection, to_seq: int) -> None:
     if _received(connection, RECEIVED, limits):
         connection.execute(LINKS, limits)
         connection.execute(DAYS, limits)
+        connection.execute(NAMES, limits)
     connection.execute("update ops.linked_seq set published_seq = %s", [to_seq])
 
 
@@ -171,6 +196,7 @@ def touch_groups(connection: psycopg.Connection, target: str, from_seq: int, to_
     if _received(connection, RECEIVED, limits):
         connection.execute(NEW_GROUPS, limits)
         connection.execute(NEW_WORKSPACES, limits)
+        connection.execute(NEW_NAMES, limits)
     if _received(connection, SUPERSEDED_RECEIVED, limits):
         connection.execute(SUPERSEDED_GROUPS, limits)
     while connection.execute(LINKED_GROUPS, {"target": target}).rowcount:
@@ -179,6 +205,14 @@ def touch_groups(connection: psycopg.Connection, target: str, from_seq: int, to_
         "select count(distinct key) from ops.touched where target = %s and kind = 'session_group'", [target]
     ).fetchone()
     return row[0]
+
+
+def touch_seeds(connection: psycopg.Connection, target: str, names: Iterable[str]) -> None:
+    """Add to the work list of `target` that these seeds are not as they were."""
+    connection.cursor().executemany(
+        "insert into ops.touched (target, kind, key) values (%s, 'seed', %s)",
+        [(target, name) for name in sorted(names)],
+    )
 
 
 def _received(connection: psycopg.Connection, query: str, limits: dict[str, Any]) -> bool:

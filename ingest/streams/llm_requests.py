@@ -51,20 +51,30 @@ COLUMNS: dict[str, Converter] = {
     "cost_usd": v.cost,
     "rating": v.money,
     "feedback": v.text,
+    "service_tier": v.identifier,
+    "cache_write_1h_tokens": v.count,
+    "input_audio_tokens": v.count,
+    "output_audio_tokens": v.count,
+    "input_includes_cached": v.boolean,
 }
+# Columns that came later: without any of them a record's content hash is what it was before.
+LATER = 5
 ALIASES = {
-    "request_id": ("id",),
+    "request_id": ("id", "response_id"),
     "chat_id": ("conversation_id",),
     "app_id": ("chatbot_id", "funnel_id"),
     "session_id": ("analytics_session_id",),
     "anonymous_id": ("visitor_id",),
     "occurred_at": ("timestamp", "created_at", "client_timestamp"),
-    "model": ("model_id",),
+    "model": ("model_id", "response_model"),
+    "provider": ("provider_name",),
     "input_tokens": ("prompt_tokens",),
     "output_tokens": ("completion_tokens",),
     "total_tokens": ("tokens",),
     "cached_tokens": ("cache_read_tokens", "cached_input_tokens", "cache_read_input_tokens"),
     "cache_write_tokens": ("cache_creation_tokens", "cache_creation_input_tokens"),
+    "reasoning_tokens": ("reasoning_output_tokens", "thinking_tokens"),
+    "service_tier": ("processing", "requested_service_tier"),
     "latency_ms": ("response_time_ms", "response_time", "latency", "duration_ms"),
     "error_message": ("error",),
     "baseline_model": ("baseline_model_id",),
@@ -75,12 +85,43 @@ ALIASES = {
     "feedback": ("comment",),
     "properties": ("metadata", "props"),
 }
-# OpenTelemetry's names for the same figures.
+# OpenTelemetry's names for the same figures, of today and of before.
 LITERAL = {
     "gen_ai.request.model": "model_id",
+    "gen_ai.response.model": "response_model",
+    "gen_ai.response.id": "response_id",
+    "gen_ai.conversation.id": "conversation_id",
     "gen_ai.system": "provider",
+    "gen_ai.provider.name": "provider_name",
     "gen_ai.usage.input_tokens": "input_tokens",
     "gen_ai.usage.output_tokens": "output_tokens",
+    "gen_ai.usage.prompt_tokens": "prompt_tokens",
+    "gen_ai.usage.completion_tokens": "completion_tokens",
+    "gen_ai.usage.cache_read.input_tokens": "cached_tokens",
+    "gen_ai.usage.cache_read_input_tokens": "cache_read_input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens": "cache_write_tokens",
+    "gen_ai.usage.cache_creation_input_tokens": "cache_creation_input_tokens",
+    "gen_ai.usage.reasoning.output_tokens": "reasoning_tokens",
+    "openai.response.service_tier": "service_tier",
+    "gen_ai.openai.response.service_tier": "service_tier",
+    "openai.request.service_tier": "requested_service_tier",
+    "gen_ai.openai.request.service_tier": "requested_service_tier",
+}
+# By its convention input tokens hold the cached ones, whatever the provider's own count is.
+INCLUDES_CACHED = b'"gen_ai.usage.input_tokens"'
+# Objects inside `usage` that say what tokens a count is made of, and the columns their figures mean.
+OF_INPUT = {
+    "cached_tokens": "cached_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "audio_tokens": "input_audio_tokens",
+}
+OF_OUTPUT = {"reasoning_tokens": "reasoning_tokens", "audio_tokens": "output_audio_tokens"}
+DETAILS = {
+    "prompt_tokens_details": OF_INPUT,
+    "input_tokens_details": OF_INPUT,
+    "completion_tokens_details": OF_OUTPUT,
+    "output_tokens_details": OF_OUTPUT,
+    "cache_creation": {"ephemeral_1h_input_tokens": "cache_write_1h_tokens"},
 }
 NESTED = ("usage", "metrics")
 PROMOTED = (
@@ -93,6 +134,7 @@ NAMES, CONVERT = tuple(COLUMNS), tuple(COLUMNS.values())
 PLACE = shape.index
 REQUEST, MESSAGE, CHAT, APP = (PLACE[n] for n in ("request_id", "message_id", "chat_id", "app_id"))
 SESSION, ANONYMOUS, USER = (PLACE[n] for n in ("session_id", "anonymous_id", "user_id"))
+INCLUDES = PLACE["input_includes_cached"]
 OCCURRED, RATING, FEEDBACK, TYPE = (PLACE[n] for n in ("occurred_at", "rating", "feedback", "type"))
 REQUEST_PLACES = tuple(PLACE[n] for n in ("model", "input_tokens", "output_tokens", "total_tokens", "cost_usd"))
 PROMOTED_KEYS = {key: PLACE[name] for name in PROMOTED for key in (name, camel(name))}
@@ -112,6 +154,8 @@ class LlmRequests:
         """One request or one feedback."""
         try:
             values, unknown = decode_values(shape, record)
+            if INCLUDES_CACHED in record and values[INCLUDES] is None:
+                values[INCLUDES] = True
             row = self.withheld_row(values) if denies(record) else self.row(values, unknown)
             return Decoded(1, [(0, row)])
         except (ValueError, RecursionError) as error:
@@ -148,7 +192,7 @@ class LlmRequests:
             row[APP] = self.app
         row.append(v.json(properties) if properties else "{}")
         content = SEPARATOR.join((record_type, *row))
-        digest = content_hash(content)
+        digest = content_hash(hashed(record_type, row))
         if row[SESSION]:
             group = "s:" + row[SESSION]
         elif row[ANONYMOUS]:
@@ -167,6 +211,13 @@ class LlmRequests:
         if not kept["occurred_at"]:
             raise Refusal("is missing: give timestamp, created_at or occurred_at", "occurred_at")
         return withheld_row(self.columns, kept, {"properties": "{}"})
+
+
+def hashed(record_type: str, row: list[str]) -> str:
+    """What of a row's content tells it from others."""
+    *told, properties = row
+    later = told[-LATER:]
+    return SEPARATOR.join((record_type, *told[:-LATER], properties, *(later if any(later) else ())))
 
 
 def type_of(row: list[str], kind: str) -> str:
@@ -203,7 +254,7 @@ def take_nested(values: list[Any], name: str, nested: Any, unknown: dict[str, An
     if type(nested) is not dict:
         unknown[name] = nested
         return
-    inner, rest = shape.resolve(nested)
+    inner, rest = shape.resolve(with_details(nested))
     shape.collapse(inner, rest)
     for column in COLUMNS:
         value = inner[PLACE[column]]
@@ -218,6 +269,19 @@ def take_nested(values: list[Any], name: str, nested: Any, unknown: dict[str, An
             rest[attribute] = inner[PLACE[attribute]]
     if rest:
         unknown[name] = rest
+
+
+def with_details(nested: dict[str, Any]) -> dict[str, Any]:
+    """The object with the figures of its details lifted out, where it does not tell them itself."""
+    found = dict(nested)
+    for name, figures in DETAILS.items():
+        details = nested.get(name, nested.get(camel(name)))
+        if type(details) is dict:
+            for key, column in figures.items():
+                value = details.get(key, details.get(camel(key)))
+                if value is not None and not any(found.get(spelled) for spelled in (column, camel(column))):
+                    found[column] = value
+    return found
 
 
 def promote(row: list[str], properties: dict[str, Any]) -> None:

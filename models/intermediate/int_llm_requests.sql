@@ -8,11 +8,13 @@
 {% set recorded = {
     'told_by': 'text', 'request_id': 'text', 'message_id': 'text', 'chat_id': 'text', 'app_id': 'text',
     'user_id': 'text', 'workspace_id': 'text', 'project_id': 'text', 'team_id': 'text', 'feature_id': 'text',
-    'plan': 'text', 'model': 'text', 'provider': 'text', 'baseline_model': 'text', 'status_code': 'integer',
-    'status': 'text', 'stopped': 'boolean', 'regenerated': 'boolean', 'was_routed': 'boolean',
-    'router_confidence': 'numeric', 'occurred_at': 'timestamptz', 'input_tokens': 'bigint', 'output_tokens': 'bigint',
-    'total_tokens': 'bigint', 'cached_tokens': 'bigint', 'cache_write_tokens': 'bigint', 'reasoning_tokens': 'bigint',
-    'latency_ms': 'bigint', 'reported_cost_usd': 'numeric', 'rating': 'numeric', 'feedback': 'text'
+    'plan': 'text', 'model': 'text', 'provider': 'text', 'service_tier': 'text', 'baseline_model': 'text',
+    'status_code': 'integer', 'status': 'text', 'stopped': 'boolean', 'regenerated': 'boolean',
+    'was_routed': 'boolean', 'router_confidence': 'numeric', 'occurred_at': 'timestamptz', 'input_tokens': 'bigint',
+    'output_tokens': 'bigint', 'total_tokens': 'bigint', 'cached_tokens': 'bigint', 'cache_write_tokens': 'bigint',
+    'cache_write_1h_tokens': 'bigint', 'reasoning_tokens': 'bigint', 'input_audio_tokens': 'bigint',
+    'output_audio_tokens': 'bigint', 'input_includes_cached': 'boolean', 'latency_ms': 'bigint',
+    'reported_cost_usd': 'numeric', 'rating': 'numeric', 'feedback': 'text'
 } %}
 
 with
@@ -93,6 +95,7 @@ select
     told.plan,
     told.model,
     told.provider,
+    told.service_tier,
     told.baseline_model,
     told.status_code,
     case when browser.stopped then 'stopped' else told.status end as status,
@@ -108,7 +111,11 @@ select
         as total_tokens,
     told.cached_tokens,
     told.cache_write_tokens,
+    told.cache_write_1h_tokens,
     told.reasoning_tokens,
+    told.input_audio_tokens,
+    told.output_audio_tokens,
+    told.input_includes_cached,
     told.latency_ms,
     coalesce(told.cost_usd, case when not coalesce(browser.stopped, false) then browser.cost_usd end)
         as reported_cost_usd,

@@ -45,9 +45,19 @@ select
     md5(coalesce('request|' || request_id, 'message|' || message_id, 'content|' || content_hash))::uuid as telling_key,
     'server' as told_by,
     request_id, message_id, chat_id, app_id, requests.user_id, workspace_id, project_id, team_id, feature_id, plan,
-    model, provider, baseline_model, status_code, status, stopped, regenerated, was_routed, router_confidence,
+    model,
+    provider,
+    service_tier,
+    baseline_model,
+    status_code,
+    status,
+    stopped,
+    regenerated,
+    was_routed,
+    router_confidence,
     occurred_at,
-    input_tokens, output_tokens, total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens,
+    input_tokens, output_tokens, total_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens,
+    reasoning_tokens, input_audio_tokens, output_audio_tokens, input_includes_cached,
     latency_ms, cost_usd, rating, feedback
 from requests
 left join merged on requests.session_group = merged.session_group
@@ -63,7 +73,7 @@ select
     entry ->> 'chat_id' as chat_id,
     app_id, server_rows.user_id, null, null, null, null, null,
     entry ->> 'model' as model,
-    null, null,
+    null, null, null,
     {{ to_number("entry ->> 'status_code'") }}::integer as status_code,
     case
         when {{ to_number("entry ->> 'status_code'") }} >= 400 then 'error'
@@ -73,7 +83,8 @@ select
     (entry ->> 'timestamp')::timestamptz as occurred_at,
     null::bigint, null::bigint,
     (entry ->> 'tokens')::bigint as total_tokens,
-    null::bigint, null::bigint, null::bigint, null::bigint,
+    null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, null::boolean,
+    null::bigint,
     (entry ->> 'cost')::numeric as cost_usd,
     null::numeric, null
 from server_rows
@@ -88,14 +99,15 @@ select
     'browser' as told_by,
     null, null, null, app_id, user_id, null, null, null, null, null,
     entry ->> 'model' as model,
-    null, null, null::integer,
+    null, null, null, null::integer,
     case when entry ->> 'model' = 'unknown' and (entry ->> 'tokens')::bigint = 0 then 'stopped' else 'success' end,
     (entry ->> 'model' = 'unknown' and (entry ->> 'tokens')::bigint = 0) as stopped,
     null::boolean, null::boolean, null::numeric,
     occurred_at,
     null::bigint, null::bigint,
     (entry ->> 'tokens')::bigint as total_tokens,
-    null::bigint, null::bigint, null::bigint, null::bigint,
+    null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, null::boolean,
+    null::bigint,
     (entry ->> 'cost')::numeric as cost_usd,
     null::numeric, null
 from browser_entries

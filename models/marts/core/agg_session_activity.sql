@@ -1,6 +1,6 @@
 {{
     config(
-        meta={'touched': {'session_group': ['session_group', 'int_sessions.session_group']}}
+        meta={'touched': {'session_group': ['session_group', 'int_sessions.session_group', 'repriced_group']}}
     )
 }}
 

@@ -1,7 +1,7 @@
 {{
     config(
         meta={
-            'touched': {'session_group': ['session_group', 'int_sessions.session_group']},
+            'touched': {'session_group': ['session_group', 'int_sessions.session_group', 'repriced_group']},
             'emits': ['session_date', 'visitor_id']
         },
         indexes=[

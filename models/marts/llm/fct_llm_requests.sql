@@ -1,10 +1,11 @@
 {{
     config(
         meta={
-            'touched': {'session_group': ['session_group', 'int_sessions.session_group']},
+            'touched': {'session_group': ['session_group', 'int_sessions.session_group', 'repriced_group']},
             'emits': ['request_date']
         },
-        indexes=[{'columns': ['request_date']}]
+        indexes=[{'columns': ['request_date']}],
+        pre_hook="{{ touch_repriced_groups() }}"
     )
 }}
 
@@ -16,7 +17,7 @@ visits as (
 ),
 
 requests as (
-    select * from {{ ref('int_llm_requests') }}
+    select * from {{ ref('int_llm_request_costs') }}
     where {{ where_touched('session_group') }}
 ),
 
@@ -47,6 +48,7 @@ final as (
         requests.told_by,
         requests.model,
         requests.provider,
+        requests.service_tier,
         requests.baseline_model,
         requests.status,
         requests.status_code,
@@ -63,15 +65,30 @@ final as (
 
         -- measures
         requests.input_tokens,
-        requests.output_tokens,
-        requests.total_tokens,
-        requests.cached_tokens,
-        requests.cache_write_tokens,
+        requests.uncached_input_tokens,
+        requests.cache_read_tokens,
+        requests.all_cache_write_tokens as cache_write_tokens,
+        requests.input_audio_tokens,
+        requests.all_output_tokens as output_tokens,
         requests.reasoning_tokens,
+        requests.output_audio_tokens,
+        requests.total_tokens,
         requests.latency_ms,
+
+        -- cost
         requests.reported_cost_usd,
-        requests.reported_cost_usd as cost_usd,
-        case when requests.reported_cost_usd is null then 'unpriced' else 'reported' end as cost_basis
+        requests.computed_cost_usd,
+        requests.list_cost_usd,
+        coalesce(requests.reported_cost_usd, requests.computed_cost_usd) as cost_usd,
+        case
+            when requests.reported_cost_usd is not null then 'reported'
+            when requests.computed_cost_usd is not null then 'computed'
+            else 'unpriced'
+        end as cost_basis,
+        requests.price_provider,
+        requests.price_model,
+        requests.price_variant,
+        requests.price_version
     from requests
     inner join visits
         on requests.session_group = visits.session_group

@@ -21,6 +21,7 @@ select
     -- what
     model,
     provider,
+    service_tier,
     baseline_model,
     status_code,
     coalesce(
@@ -47,7 +48,11 @@ select
     coalesce(total_tokens, input_tokens + output_tokens, input_tokens, output_tokens) as total_tokens,
     cached_tokens,
     cache_write_tokens,
+    cache_write_1h_tokens,
     reasoning_tokens,
+    input_audio_tokens,
+    output_audio_tokens,
+    input_includes_cached,
     latency_ms,
     cost_usd,
     rating,

@@ -24,4 +24,4 @@ select 'fct_llm_requests' as relation, session_group, told_by || ', ' || cost_ba
 from {{ ref('fct_llm_requests') }}
 where
     session_group in (select listed.session_group from listed)
-    and (told_by not in ('server', 'browser', 'both') or cost_basis not in ('reported', 'unpriced'))
+    and (told_by not in ('server', 'browser', 'both') or cost_basis not in ('reported', 'computed', 'unpriced'))

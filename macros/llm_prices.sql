@@ -1,0 +1,182 @@
+{# Whether a name in lower case fits a rule of the price list. #}
+{% macro name_fits(kind, rule_text, name) -%}
+    case {{ kind }}
+        when 'equals' then {{ name }} = {{ rule_text }}
+        when 'starts_with' then starts_with({{ name }}, {{ rule_text }})
+        when 'ends_with' then right({{ name }}, length({{ rule_text }})) = {{ rule_text }}
+        when 'contains' then strpos({{ name }}, {{ rule_text }}) > 0
+        when 'regex' then {{ name }} ~ {{ rule_text }}
+    end
+{%- endmacro %}
+
+
+{# A model's name with a date such as -20251211 written as -2025-12-11, the way the price list writes it. #}
+{% macro with_dashed_date(name) -%}
+    regexp_replace({{ name }}, '-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)', '-\1-\2-\3', 'g')
+{%- endmacro %}
+
+
+{# Whether a name fits a pattern, as it is told or as the price list knows it; `*` is anything, no pattern fits any name. #}
+{% macro fits_pattern(name, listed_name, pattern) -%}
+    (
+        {{ pattern }} is null
+        or lower({{ name }}) like {{ like_pattern(pattern) }}
+        or coalesce(lower({{ listed_name }}) like {{ like_pattern(pattern) }}, false)
+    )
+{%- endmacro %}
+
+
+{# A pattern with `*` as one for `like`. #}
+{% macro like_pattern(pattern) -%}
+    replace(replace(replace(replace(lower({{ pattern }}), '\', '\\'), '%', '\%'), '_', '\_'), '*', '%')
+{%- endmacro %}
+
+
+{# Aggregate of the relation `spans`: of the most precise pattern, then the highest tier, then the latest start. #}
+{% macro foremost(column, condition) -%}
+    (
+        array_agg(
+            spans.{{ column }}
+            order by spans.precision desc, spans.tier_start desc, spans.valid_from desc, spans.{{ column }}
+        ) filter (where {{ condition }} and spans.{{ column }} is not null)
+    )[1]
+{%- endmacro %}
+
+
+{# A column for each unit from rows with one unit each. #}
+{% macro pivoted_prices(column) -%}
+    {%- for unit in llm_units() %}
+        max({{ column }}) filter (where unit = '{{ unit }}') as {{ unit }}_{{ column }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{#
+    Before names are looked up: where a seed that says what they mean or cost is another one, all of them are looked up
+    again. Those that come out as before touch nothing below.
+#}
+{% macro touch_names_of_changed_seeds() %}
+    {% if is_incremental() %}
+        insert into ops.touched (target, kind, key)
+        select '{{ target_mark() }}', 'llm_name', name_key::text
+        from {{ this }}
+        where
+            exists (select from ops.touched where target = '{{ target_mark() }}' and kind = 'seed')
+            and name_key::text not in (
+                select key from ops.touched where target = '{{ target_mark() }}' and kind = 'llm_name'
+            )
+    {% endif %}
+{% endmacro %}
+
+
+{# Before requests are priced: those that changed rates cover, and no others, are priced anew. #}
+{% macro touch_repriced_groups() %}
+    {% if is_incremental() %}
+        insert into ops.touched (target, kind, key)
+        select distinct '{{ target_mark() }}', 'repriced_group', facts.session_group
+        from {{ this }} as facts
+        inner join {{ ref('int_llm_request_costs') }} as costs
+            on facts.session_group = costs.session_group and facts.request_key = costs.request_key
+        where
+            exists (
+                select from ops.touched where target = '{{ target_mark() }}' and kind = 'int_llm_rates.name_key'
+            )
+            and costs.name_key in (
+                select key::uuid from ops.touched
+                where target = '{{ target_mark() }}' and kind = 'int_llm_rates.name_key'
+            )
+            and (facts.price_version, facts.uncached_input_tokens, facts.output_tokens)
+            is distinct from (costs.price_version, costs.uncached_input_tokens, costs.all_output_tokens)
+    {% endif %}
+{% endmacro %}
+
+
+{# Whether a reported cost is so far from the computed one that somebody should look: over 1 % of it. #}
+{% macro costs_disagree(reported, computed) -%}
+    abs({{ reported }} - {{ computed }}) > 0.01 * {{ computed }}
+{%- endmacro %}
+
+
+{# The kinds of tokens that have prices, and the request itself: the units of the seed llm_prices. #}
+{% macro llm_units() %}
+    {% do return([
+        'input', 'cache_read', 'cache_write', 'cache_write_1h', 'input_audio', 'output', 'reasoning', 'output_audio', 'request'
+    ]) %}
+{% endmacro %}
+
+
+{#
+    USD per token of each kind, and per request, null where nothing is priced. A kind without a price of its own costs
+    what the kind does that holds it.
+#}
+{% macro rate_columns(column) -%}
+    {%- set prefix = 'list_' if column == 'list_price' else '' -%}
+    {%- set held_by = {
+        'input': [], 'cache_read': ['input'], 'cache_write': ['input'], 'cache_write_1h': ['cache_write', 'input'],
+        'input_audio': ['input'], 'output': [], 'reasoning': ['output'], 'output_audio': ['output'], 'request': []
+    } -%}
+    {%- for unit, holders in held_by.items() %}
+        case
+            when num_nonnulls({% for any_unit in held_by %}rates.{{ any_unit }}_{{ column }}{{ ', ' if not loop.last }}{% endfor %}) > 0
+            then coalesce({% for one in [unit] + holders %}rates.{{ one }}_{{ column }}, {% endfor %}0) * {{ '0.001' if unit == 'request' else '0.000001' }}
+        end as {{ prefix }}{{ unit }}_rate{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{# The columns of rate_columns, by name. #}
+{% macro rate_names(column) -%}
+    {%- for unit in llm_units() -%}
+        {{ 'list_' if column == 'list_price' }}{{ unit }}_rate{{ ', ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{#
+    All input tokens of a request, cached ones counted once: whether input_tokens hold them is told by the record, else
+    by the seed llm_token_rules. Where they are more than the input they cannot be part of it.
+#}
+{% macro all_input_tokens() -%}
+    case
+        when
+            coalesce(requests.input_includes_cached, rates.input_includes_cached, true)
+            and requests.input_tokens >= told.cache_read + told.cache_write
+            then requests.input_tokens
+        else coalesce(requests.input_tokens, 0) + told.cache_read + told.cache_write
+    end
+{%- endmacro %}
+
+
+{#
+    Ends a lateral subquery whose columns are computed once a row, however often they are read: without it they would be
+    written out at each place, and computed there.
+#}
+{% macro computed_once() -%}
+    from (values (1)) as only_row (number)
+    offset 0
+{%- endmacro %}
+
+
+{# What a request costs at the rates with this prefix, US dollars: each token in one kind. Null where there is no rate or no count. #}
+{% macro request_cost(prefix) -%}
+    case
+        when num_nonnulls(requests.input_tokens, requests.output_tokens) > 0
+            then
+                (counted.uncached - heard.input_audio) * rates.{{ prefix }}input_rate
+                + (counted.output - told.reasoning - heard.output_audio) * rates.{{ prefix }}output_rate
+                + rates.{{ prefix }}request_rate
+                -- few requests have any of these
+                + case
+                    when
+                        told.cache_read + told.cache_write + told.reasoning + heard.input_audio + heard.output_audio > 0
+                        then
+                            told.cache_read * rates.{{ prefix }}cache_read_rate
+                            + (told.cache_write - told.cache_write_1h) * rates.{{ prefix }}cache_write_rate
+                            + told.cache_write_1h * rates.{{ prefix }}cache_write_1h_rate
+                            + heard.input_audio * rates.{{ prefix }}input_audio_rate
+                            + told.reasoning * rates.{{ prefix }}reasoning_rate
+                            + heard.output_audio * rates.{{ prefix }}output_audio_rate
+                    else 0
+                end
+    end
+{%- endmacro %}

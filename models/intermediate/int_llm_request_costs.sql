@@ -1,0 +1,112 @@
+{{ config(materialized='view') }}
+
+-- read without CTEs: so of a model that asks for some groups only those are priced
+select
+    -- ids
+    requests.session_group,
+    requests.request_key,
+    requests.closed_session_key,
+    requests.told_by,
+    requests.request_id,
+    requests.message_id,
+    requests.chat_id,
+    requests.app_id,
+    requests.user_id,
+    requests.workspace_id,
+    requests.project_id,
+    requests.team_id,
+    requests.feature_id,
+    requests.plan,
+
+    -- what
+    requests.model,
+    requests.provider,
+    requests.service_tier,
+    requests.baseline_model,
+    requests.status,
+    requests.status_code,
+    requests.stopped,
+    requests.regenerated,
+    requests.was_routed,
+    requests.router_confidence,
+    requests.rating,
+    requests.feedback,
+
+    -- times
+    requests.occurred_at,
+
+    -- price
+    rates.name_key,
+    rates.price_provider,
+    rates.price_model,
+    rates.variant as price_variant,
+    rates.price_version,
+
+    -- measures
+    requests.input_tokens,
+    requests.reasoning_tokens,
+    requests.input_audio_tokens,
+    requests.output_audio_tokens,
+    requests.total_tokens,
+    requests.latency_ms,
+    requests.reported_cost_usd,
+    case when requests.input_tokens is not null then counted.uncached end as uncached_input_tokens,
+    coalesce(requests.cached_tokens, case when requests.input_tokens is not null then 0 end) as cache_read_tokens,
+    case when num_nonnulls(requests.input_tokens, requests.cache_write_tokens, requests.cache_write_1h_tokens) > 0
+            then told.cache_write
+    end as all_cache_write_tokens,
+    case when requests.output_tokens is not null then counted.output end as all_output_tokens,
+    cost.computed as computed_cost_usd,
+    case when rates.is_overridden then {{ request_cost('list_') }} else cost.computed end as list_cost_usd
+from {{ ref('int_llm_requests') }} as requests
+-- some tell what was written for an hour beside the rest
+cross join
+    lateral (
+        select
+            coalesce(requests.cached_tokens, 0) as cache_read,
+            greatest(requests.cache_write_tokens, requests.cache_write_1h_tokens, 0) as cache_write,
+            coalesce(requests.cache_write_1h_tokens, 0) as cache_write_1h,
+            coalesce(requests.reasoning_tokens, 0) as reasoning
+    ) as told
+left join {{ ref('int_llm_rates') }} as rates
+    on requests.model = rates.model
+    and coalesce(requests.provider, '') = rates.provider
+    and coalesce(requests.service_tier, '') = rates.service_tier
+    and requests.occurred_at >= rates.valid_from and requests.occurred_at < rates.valid_to
+    and (
+        (rates.daily_from = '00:00' and rates.daily_to = '24:00')
+        or (
+            (requests.occurred_at at time zone 'UTC')::time >= rates.daily_from
+            and (requests.occurred_at at time zone 'UTC')::time < rates.daily_to
+        )
+    )
+    and (
+        (rates.tier_start = 0 and rates.tier_end is null)
+        or (
+            -- the whole request is priced by the size of its whole input
+            {{ all_input_tokens() }} > rates.tier_start - case when rates.tier_start = 0 then 1 else 0 end
+            and {{ all_input_tokens() }} <= coalesce(rates.tier_end, {{ all_input_tokens() }})
+        )
+    )
+cross join
+    lateral (
+        select
+            {{ all_input_tokens() }} - told.cache_read - told.cache_write as uncached,
+            case
+                when rates.output_includes_reasoning is not false and requests.output_tokens >= told.reasoning
+                    then requests.output_tokens
+                else coalesce(requests.output_tokens, 0) + told.reasoning
+            end as output
+        {{ computed_once() }}
+    ) as counted
+cross join
+    lateral (
+        select
+            least(coalesce(requests.input_audio_tokens, 0), counted.uncached) as input_audio,
+            least(coalesce(requests.output_audio_tokens, 0), counted.output - told.reasoning) as output_audio
+        {{ computed_once() }}
+    ) as heard
+cross join lateral (
+    select {{ request_cost('') }} as computed
+    {{ computed_once() }}
+) as cost

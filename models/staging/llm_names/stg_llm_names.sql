@@ -1,0 +1,6 @@
+select
+    name_key,
+    provider,
+    model,
+    service_tier
+from {{ source('ops', 'llm_names') }}
