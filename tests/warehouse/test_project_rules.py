@@ -58,7 +58,7 @@ TESTED_ELSEWHERE = {
 LEDGER = {"loads", "superseded"}
 
 # Kinds of keys that the work list takes from the new loads themselves.
-OF_NEW_LOADS = {"session_group", "workspace"}
+OF_NEW_LOADS = {"session_group", "workspace", "cost"}
 
 # Intermediate models that hold a bag of rows: two equal ones both count.
 WITHOUT_KEY = {
