@@ -4,9 +4,9 @@
 {%- endmacro %}
 
 
-{# Those columns of a relation, as a list. #}
-{% macro cost_scope_of(relation) -%}
-    {%- for name in cost_scope() %}{{ relation }}.{{ name }}{{ ', ' if not loop.last }}{% endfor %}
+{# Columns of a relation as a list, those of cost_scope by default. #}
+{% macro columns_of(relation, names=none) -%}
+    {%- for name in names or cost_scope() %}{{ relation }}.{{ name }}{{ ', ' if not loop.last }}{% endfor %}
 {%- endmacro %}
 
 

@@ -1,8 +1,8 @@
 """Replay: which keys a refresh must take up to re-process a range of UTC days.
 
-The session groups and cost lines with anything received or done on those days go onto the work list whole, and with them the keys
-by which the models below are replaced: those days, and the visitors of those groups. The refresh then goes on as any
-other, so a replay that is killed is finished by the next refresh.
+The session groups and cost lines with anything received or done on those days go onto the work list whole, and with
+them the keys by which the models below are replaced: those days, and the visitors of those groups. The refresh then
+goes on as any other, so a replay that is killed is finished by the next refresh.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the new loads touch: the session groups, workspaces and cost lines whose rows the incremental models must replace.
+"""What the new loads touch: session groups, workspaces and cost lines whose rows the incremental models must replace.
 
 Days and visitors, and the users and workspaces of visits, follow from the groups: each mart writes the keys its
 changed rows carry, old and new, to `ops.touched` in the transaction that changes them (macro

@@ -89,13 +89,14 @@ select
     line_key,
     cost_date,
     cost_id,
-    case settles
-        when 'request' then md5('request|' || request_id)::uuid
-        when 'point' then md5((settles, bare_model, lower(provider), {{ cost_scope() | join(', ') }},
-            first_date - date '1970-01-01')::text)::uuid
-        when 'period' then md5((settles, bare_model, lower(provider), {{ cost_scope() | join(', ') }},
-            first_date - date '1970-01-01', last_date - date '1970-01-01')::text)::uuid
-        else line_key
+    case
+        when settles = 'request' then md5('request|' || request_id)::uuid
+        when settles is null then line_key
+        else
+            md5(
+                concat_ws('|', settles, (first_date - date '1970-01-01'), (last_date - date '1970-01-01'))
+                || (bare_model, lower(provider), {{ cost_scope() | join(', ') }})::text
+            )::uuid
     end as charge_key,
     settles,
     case when settles = 'request' then request_id end as request_id,

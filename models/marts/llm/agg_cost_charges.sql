@@ -30,34 +30,32 @@ aliases as (
 
 -- the request that lines name is one: what they say stands on its day
 requests as (
-    select
+    select distinct on (charge_key)
         charge_key,
-        min(cost_date) as cost_date,
-        {% for name in ['visitor_id'] + owners %}
-        (array_agg({{ name }} order by cost_date))[1] as {{ name }}{{ ',' if not loop.last }}
-        {% endfor %}
+        cost_date,
+        {{ columns_of('coverage', ['visitor_id'] + owners) }}
     from coverage
-    where charge_key in (select lines.charge_key from lines where lines.settles = 'request')
-    group by charge_key
+    where
+        charge_key in (
+            select lines.charge_key from lines
+            where lines.settles = 'request'
+        )
+    order by charge_key, cost_date
 ),
 
 -- what the lines of one charge say, by day
 told as (
     select
-        lines.charge_key,
-        coalesce(
-            requests.cost_date,
-            case when lines.settles = 'request' then min(lines.cost_date) over (partition by lines.charge_key)
-            else lines.cost_date end
-        ) as cost_date,
-        lines.settles,
-        lines.cost_id,
-        lines.anonymous_id,
+        lines.*,
         requests.visitor_id as request_visitor_id,
         {% for name in owners %}
-        coalesce(lines.{{ name }}, requests.{{ name }}) as {{ name }},
+        coalesce(lines.{{ name }}, requests.{{ name }}) as charged_{{ name }},
         {% endfor %}
-        lines.service, lines.category, lines.tags, lines.occurred_at, lines.currency, lines.billed_amount, lines.cost_usd
+        case
+            when lines.settles = 'request'
+                then coalesce(requests.cost_date, min(lines.cost_date) over (partition by lines.charge_key))
+            else lines.cost_date
+        end as charged_date
     from lines
     left join requests on lines.charge_key = requests.charge_key
 ),
@@ -65,21 +63,23 @@ told as (
 days as (
     select
         charge_key,
-        cost_date,
+        charged_date as cost_date,
         settles,
-        {% for name in owners + ['service', 'category', 'currency', 'anonymous_id'] %}
-        -- what they say alike; owners are alike but for a request's
-        case when min({{ name }}) = max({{ name }}) and count({{ name }}) = count(*) then min({{ name }}) end
-            as {{ name }},
-        {% endfor %}
         (array_agg(request_visitor_id))[1] as request_visitor_id,
+        -- what they all say alike
+        {% for name in owners + ['service', 'category', 'currency', 'anonymous_id'] %}
+        {% set told = 'charged_' ~ name if name in owners else name %}
+        case
+            when min({{ told }}) = max({{ told }}) and count({{ told }}) = count(*) then min({{ told }})
+        end as {{ name }},
+        {% endfor %}
         case when count(*) = 1 then min(cost_id) end as cost_id,
         case when count(*) = 1 then (array_agg(tags))[1] end as tags,
         min(occurred_at) as occurred_at,
         case when min(currency) = max(currency) then sum(billed_amount) end as billed_amount,
         case when bool_and(cost_usd is not null) then sum(cost_usd) end as told_usd
     from told
-    group by charge_key, cost_date, settles
+    group by charge_key, charged_date, settles
 ),
 
 covered as (
@@ -88,7 +88,7 @@ covered as (
     group by charge_key
 ),
 
--- beside what requests and narrower statements told: a bill of a period is right either way, a line of a moment only adds what is missing
+-- beside what is told already: a bill of a period is right either way, a line of a moment only adds what is missing
 differences as (
     select
         days.*,
@@ -122,12 +122,10 @@ final as (
                     then {{ visitor_id('coalesce(settled.user_id, aliases.user_id)', 'settled.anonymous_id', "''") }}
             end
         ) as visitor_id,
-        {% for name in owners if name not in ['app_id', 'user_id'] %}settled.{{ name }}, {% endfor %}
+        {{ columns_of('settled', owners[2:]) }},
 
         -- what
-        settled.service,
-        settled.category,
-        settled.tags,
+        {{ columns_of('settled', ['service', 'category', 'tags']) }},
 
         -- times
         greatest(settled.occurred_at, settled.cost_date::timestamp at time zone 'UTC') as charged_at,

@@ -22,23 +22,22 @@ lines as (
 statements as (
     select
         charge_key, cost_date, settles, bare_model, lower_provider as provider,
-        {{ cost_scope_of('lines') }},
+        {{ columns_of('lines') }},
         period_days, named_owners,
         sum(cost_usd) as told_usd
     from lines
     where settles <> 'request'
     group by
-        charge_key, cost_date, settles, bare_model, lower_provider, {{ cost_scope_of('lines') }},
+        charge_key, cost_date, settles, bare_model, lower_provider, {{ columns_of('lines') }},
         period_days, named_owners
     having bool_and(cost_usd is not null)
 ),
 
 models as (
     select model, {{ bare_model('model') }} as bare_model
-    from (
-        select distinct model from {{ ref('fct_llm_requests') }}
-        where {{ where_touched('request_date') }}
-    ) as told
+    from {{ ref('fct_llm_requests') }}
+    where {{ where_touched('request_date') }}
+    group by model
 ),
 
 requests as (
@@ -49,9 +48,9 @@ requests as (
         {{ where_touched('requests.request_date') }}
         and (
             (requests.request_date, requests.model) in (
-                select statements.cost_date, models.model
+                select statements.cost_date, spoken_of.model
                 from statements
-                inner join models on statements.bare_model = models.bare_model
+                inner join models as spoken_of on statements.bare_model = spoken_of.bare_model
             )
             or exists (
                 select from {{ ref('int_cost_lines') }} as named
@@ -74,15 +73,15 @@ items as (
     from (
         select
             requests.request_date as cost_date, requests.bare_model, lower(requests.provider) as provider,
-            {{ cost_scope_of('requests') }},
+            {{ columns_of('requests') }},
             sum(coalesce(named.told_usd, requests.cost_usd, 0)) as worth_usd
         from requests
         left join named on requests.request_id = named.request_id
         group by
-            requests.request_date, requests.bare_model, lower(requests.provider), {{ cost_scope_of('requests') }}
+            requests.request_date, requests.bare_model, lower(requests.provider), {{ columns_of('requests') }}
         union all
         -- a line whose request nobody told
-        select cost_date, bare_model, lower_provider, {{ cost_scope_of('lines') }}, cost_usd
+        select cost_date, bare_model, lower_provider, {{ columns_of('lines') }}, cost_usd
         from lines
         where
             settles = 'request' and cost_usd is not null
@@ -119,7 +118,7 @@ select
     statements.charge_key,
     statements.settles,
     null::uuid as visitor_id,
-    {{ cost_scope_of('statements') }},
+    {{ columns_of('statements') }},
     statements.provider,
     null as model,
     statements.bare_model,

@@ -63,7 +63,7 @@ activity as (
     where
         {{ where_touched('cost_date') }}
         and requests > 0
-        and exists (select from rules where rules.scope = '{{ name }}')
+        and '{{ name }}' in (select rules.scope from rules)
         and cost_date in (select charges.cost_date from charges)
     group by cost_date, {{ name }}_id
     {% if name != 'feature' %}
@@ -78,7 +78,7 @@ activity as (
     from {{ ref('fct_sessions') }}
     where
         {{ where_touched('session_date') }}
-        and exists (select from rules where rules.scope = '{{ name }}')
+        and '{{ name }}' in (select rules.scope from rules)
         and session_date in (select charges.cost_date from charges)
     group by session_date, {{ name }}_id
     {% endif %}

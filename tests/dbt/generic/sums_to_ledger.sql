@@ -16,7 +16,7 @@ full join (
         cost_date,
         sum(billed_cost_usd) as cost_usd
     from {{ ref('fct_cost_lines') }}
-    {{ '' if requests else "where source <> 'llm_request'" }}
+    where {{ 'true' if requests else "source <> 'llm_request'" }}
     group by cost_date
 ) as ledger using (cost_date)
 where relation.cost_usd is distinct from ledger.cost_usd
