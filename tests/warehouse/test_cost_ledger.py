@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from ingest.connection import connect
 from orchestration import refresh
 from tests.warehouse.conftest import Warehouse, assert_same
+from tests.warehouse.proving import AS_OF
 from tests.warehouse.test_same_answer import split_into_loads
 
-APPS = 250
+APPS = 200
 RATES = {"USD": Decimal(1), "EUR": Decimal("1.0832"), "JPY": Decimal("0.006712")}
 MODELS = ("gpt-4o", "claude-3-5-haiku")
 TOLD_AS = {"gpt-4o": ("gpt-4o", "GPT-4o", "openai/gpt-4o", "gpt-4o-2024-08-06"), "claude-3-5-haiku": (MODELS[1],)}
@@ -32,10 +33,17 @@ OWNERS = (
 Record = dict[str, Any]
 
 
+def in_own_month(number: int, record: Record) -> bytes:
+    """The record in a month that no other app has: none is put right by what happens to another."""
+    first, following = (f"{1995 + month // 12}-{month % 12 + 1:02d}" for month in (number, number + 1))
+    return json.dumps(record).replace("2026-04", following).replace("2026-03", first).encode()
+
+
 class Ledger:
     """One app's requests and cost lines, and what they must come to by the rules of docs/cost.md."""
 
     def __init__(self, number: int) -> None:
+        self.number = number
         self.app = f"app{number}"
         self.chance = Random(f"ledger/{number}")
         self.requests = [self._request(place) for place in range(self.chance.randint(0, 7))]
@@ -142,13 +150,15 @@ def day_of(record: Record) -> int:
 
 
 def lines_of(ledgers: list[Ledger]) -> dict[str, list[bytes]]:
+    # an anonymous id turns out to be a user
+    told = [
+        (number, {"userId": "u", "anonymousId": f"app{number}-a", "timestamp": "2026-03-08T00:00:00Z"})
+        for number in range(0, APPS, 2)
+    ]
     return {
-        "llm_requests": [json.dumps(record).encode() for ledger in ledgers for record in ledger.requests],
-        "costs": [json.dumps(record).encode() for ledger in ledgers for record in ledger.lines],
-        # one of them turns out to be a user
-        "identifies": [
-            json.dumps({"userId": "u", "anonymousId": "app1-a", "timestamp": "2026-03-08T00:00:00Z"}).encode()
-        ],
+        "llm_requests": [in_own_month(ledger.number, record) for ledger in ledgers for record in ledger.requests],
+        "costs": [in_own_month(ledger.number, record) for ledger in ledgers for record in ledger.lines],
+        "identifies": [in_own_month(number, record) for number, record in told],
     }
 
 
@@ -160,9 +170,9 @@ def project(tmp_path_factory: pytest.TempPathFactory):
         shutil.copytree(refresh.PROJECT_FOLDER / name, folder / name)
     for name in ("dbt_project.yml", "profiles.yml", "selectors.yml"):
         shutil.copy(refresh.PROJECT_FOLDER / name, folder)
-    rates = [f"{currency},2026-03-01,,{rate}" for currency, rate in RATES.items()]
+    rates = [f"{currency},1990-01-01,,{rate}" for currency, rate in RATES.items()]
     (folder / "seeds/currency_rates.csv").write_text(
-        "\n".join(["currency,valid_from,valid_to,usd_per_unit", "EUR,2020-01-01,2026-03-01,9", *rates]) + "\n"
+        "\n".join(["currency,valid_from,valid_to,usd_per_unit", "EUR,1980-01-01,1990-01-01,9", *rates]) + "\n"
     )
     (folder / "seeds/cost_allocation_rules.csv").write_text(
         "category,service,driver,scope\nplatform,*,requests,team\nembedding,*,tokens,feature\nhosting,*,even,user\n"
@@ -182,7 +192,7 @@ def built(project, make_warehouse, ledgers) -> Warehouse:
     warehouse = make_warehouse()
     for stream, lines in lines_of(ledgers).items():
         warehouse.load(stream, lines)
-    warehouse.refresh()
+    warehouse.refresh(AS_OF)
     return warehouse
 
 
@@ -199,7 +209,7 @@ def test_every_app_costs_what_the_rules_say(built, ledgers):
 def test_every_breakdown_adds_up_to_the_ledger(built):
     days = "select cost_date, sum({}) from marts.{} {} group by 1 having sum({}) is not null order by 1"
     ledger = built.query(days.format("billed_cost_usd", "fct_cost_lines", "", "billed_cost_usd"))
-    assert len(ledger) == 31
+    assert len(ledger) > APPS
     others = ["agg_cost_daily", *(f"agg_cost_by_{owner.removesuffix('_id')}" for owner in OWNERS), "agg_unit_costs"]
     for relation in others:
         assert built.query(days.format("cost_usd", relation, "", "cost_usd")) == ledger, relation
@@ -242,7 +252,7 @@ def test_ledgers_that_arrive_in_pieces_are_the_same(built, project, make_warehou
     for part in split_into_loads(lines_of(ledgers), loads=3, seed=39):
         for stream, lines in part:
             piecewise.load(stream, lines)
-        piecewise.refresh()
+        piecewise.refresh(AS_OF)
     assert_same(built.contents(), piecewise.contents())
 
 

@@ -128,7 +128,10 @@ final as (
         {{ columns_of('settled', ['service', 'category', 'tags']) }},
 
         -- times
-        greatest(settled.occurred_at, settled.cost_date::timestamp at time zone 'UTC') as charged_at,
+        case
+            when {{ utc_date('settled.occurred_at') }} = settled.cost_date then settled.occurred_at
+            else settled.cost_date::timestamp at time zone 'UTC'
+        end as charged_at,
 
         -- measures
         case when settled.difference_usd is null then settled.currency else 'USD' end as currency,
