@@ -78,22 +78,33 @@ where
 {%- endmacro %}
 
 
-{# To the cent: requests, tokens, unpriced requests and cost of each day and app are those of its requests. #}
+{# To the cent: requests, tokens, unpriced requests and cost of each day and app are those of the ledger's lines. #}
 {% macro costs_add_up_to_requests(listed=none) -%}
 with
 
 {{ listed_keys(listed, 'date') }}
-requests as (
+lines as (
     select
-        request_date as cost_date,
-        app_id,
-        count(*) as requests,
-        count(*) filter (where cost_usd is null) as unpriced_requests,
-        sum(total_tokens) as total_tokens,
-        sum(cost_usd) as cost_usd
+        request_date as cost_date, app_id, 1 as request, total_tokens, cost_usd,
+        (cost_usd is null)::integer as unpriced
     from {{ ref('fct_llm_requests') }}
     where {{ among_listed('request_date', listed) }}
-    group by request_date, app_id
+    union all
+    select cost_date, app_id, 0 as request, null as total_tokens, billed_cost_usd as cost_usd, 0 as unpriced
+    from {{ ref('agg_cost_charges') }}
+    where {{ among_listed('cost_date', listed) }}
+),
+
+requests as (
+    select
+        cost_date,
+        app_id,
+        sum(request) as requests,
+        sum(unpriced) as unpriced_requests,
+        sum(total_tokens) as total_tokens,
+        sum(cost_usd) as cost_usd
+    from lines
+    group by cost_date, app_id
 ),
 
 days as (

@@ -1,5 +1,5 @@
 {#
-    The work list. A kind is `session_group` or `workspace` (put there by a refresh from the new loads) or
+    The work list. A kind is `session_group`, `workspace` or `cost` (put there by a refresh from the new loads) or
     `<model>.<column>`: the keys of the rows that model changed, those it left behind included.
 #}
 
@@ -50,13 +50,14 @@
 
 
 {#
-    where_touched for what reads a stream of raw that has a partition a day. The days on which the listed groups' rows were
-    received are written out, so that the partitions of all other days are neither planned nor locked nor read.
+    where_touched for what reads a stream of raw that has a partition a day. The days on which the listed keys' rows were
+    received are written out, so that the partitions of all other days are neither planned nor locked nor read. `index`
+    is the table that knows them by `key`.
 #}
-{% macro where_touched_in_raw(group_column, received_column) -%}
+{% macro where_touched_in_raw(key_column, received_column, index='ops.group_days', key='session_group') -%}
     {%- if is_incremental() -%}
-        {{ is_listed(group_column) }}
-        and {{ received_in_spans(received_column, spans_received()) }}
+        {{ is_listed(key_column) }}
+        and {{ received_in_spans(received_column, spans_received(index, key)) }}
     {%- else -%}
         true
     {%- endif -%}
@@ -76,13 +77,13 @@
 {%- endmacro %}
 
 
-{# The days on which rows of the listed groups were received: (first day, day after the last) of each unbroken span. #}
-{% macro spans_received() -%}
+{# The days on which rows of the listed keys were received: (first day, day after the last) of each unbroken span. #}
+{% macro spans_received(index, key) -%}
     {% do return(run_query(
         "select min(received_date), max(received_date) + 1"
         ~ " from ("
         ~ "   select received_date, received_date - row_number() over (order by received_date)::integer as span"
-        ~ "   from (select distinct received_date from ops.group_days where session_group in " ~ touched_keys() ~ ") as days"
+        ~ "   from (select distinct received_date from " ~ index ~ " where " ~ key ~ " in " ~ touched_keys() ~ ") as days"
         ~ " ) as numbered"
         ~ " group by span order by 1"
     ).rows) %}

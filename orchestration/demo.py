@@ -54,6 +54,7 @@ select
     sum(unpriced_requests)::bigint as unpriced, coalesce(round(sum(cost_usd), 2)::text, 'unpriced') as "cost $",
     coalesce(to_char(100 * sum(cost_usd) / sum(sum(cost_usd)) over (), 'FM990.0"%"'), '') as share
 from marts.agg_cost_daily
+where requests > 0
 group by model
 order by sum(cost_usd) desc nulls last, model
 """

@@ -1,8 +1,8 @@
 """Replay: which keys a refresh must take up to re-process a range of UTC days.
 
-The session groups with anything received or done on those days go onto the work list whole, and with them the keys
-by which the models below are replaced: those days, and the visitors of those groups. The refresh then goes on as any
-other, so a replay that is killed is finished by the next refresh.
+The session groups and cost lines with anything received or done on those days go onto the work list whole, and with
+them the keys by which the models below are replaced: those days, and the visitors of those groups. The refresh then
+goes on as any other, so a replay that is killed is finished by the next refresh.
 """
 
 from __future__ import annotations
@@ -58,6 +58,13 @@ where
     session_date between (%(start)s at time zone 'UTC' - %(longest_visit)s)::date and %(last)s
     and started_at < %(stop)s
     and ended_at >= %(start)s
+"""
+COSTS = """
+insert into ops.touched (target, kind, key)
+select distinct %(target)s, 'cost', cost_id from raw.costs
+where
+    (received_at >= %(start)s and received_at < %(stop)s)
+    or (received_at >= %(start)s - interval '24 hours' and occurred_at >= %(start)s and occurred_at < %(stop)s)
 """
 DAYS = """
 insert into ops.touched (target, kind, key)
@@ -137,10 +144,11 @@ def check_open(connection: psycopg.Connection, days: Days) -> None:
 def touch_groups(
     connection: psycopg.Connection, target: str, manifest: Mapping[str, Any], days: Days, longest_visit: timedelta
 ) -> None:
-    """Put the session groups with anything received or done on `days` onto the work list of `target`."""
+    """Put the session groups and cost lines with anything received or done on `days` onto the work list of `target`."""
     parameters = days.parameters(target) | {"longest_visit": longest_visit}
     for stream, happened in HAPPENED.items():
         connection.execute(GROUPS_OF_STREAM.format(stream=stream, happened=happened), parameters)
+    connection.execute(COSTS, parameters)
     sessions = next(node for node in incremental_models(manifest).values() if node["name"] == "fct_sessions")
     if _exists(connection, sessions):
         connection.execute(sql.SQL(GROUPS_OF_VISITS).format(sessions=_relation(sessions)), parameters)

@@ -1,4 +1,4 @@
-"""What the new loads touch: the session groups and workspaces whose rows the incremental models must replace.
+"""What the new loads touch: session groups, workspaces and cost lines whose rows the incremental models must replace.
 
 Days and visitors, and the users and workspaces of visits, follow from the groups: each mart writes the keys its
 changed rows carry, old and new, to `ops.touched` in the transaction that changes them (macro
@@ -47,6 +47,14 @@ from raw.llm_requests where {OF_NEW_LOADS}
 union
 select session_group, (received_at at time zone 'UTC')::date
 from raw.identifies where {OF_NEW_LOADS}
+on conflict do nothing
+"""
+
+COST_DAYS = f"""
+{NEW_LOADS}
+insert into ops.cost_days (cost_id, received_date)
+select distinct cost_id, (received_at at time zone 'UTC')::date
+from raw.costs where {OF_NEW_LOADS}
 on conflict do nothing
 """
 
@@ -133,6 +141,14 @@ select distinct %(target)s, 'workspace', workspace_id
 from raw.workspaces where {OF_NEW_LOADS}
 """
 
+# Costs belong to no session either: a line has an id of its own.
+NEW_COSTS = f"""
+{NEW_LOADS}
+insert into ops.touched (target, kind, key)
+select distinct %(target)s, 'cost', cost_id
+from raw.costs where not withheld and {OF_NEW_LOADS}
+"""
+
 # Rows that lacked a bad element, and whose mended record a new load holds whole.
 SUPERSEDED_RECEIVED = f"""
 {NEW_LOADS}
@@ -174,8 +190,7 @@ where
 
 
 def link_groups(connection: psycopg.Connection, to_seq: int) -> None:
-    """Bring `ops.group_links`, `ops.group_days` and `ops.llm_names` up to the load `to_seq`; two at once wait for each
-    other."""
+    """Bring what is known of groups, days, LLM names and cost days up to the load `to_seq`; two at once wait."""
     row = connection.execute("select published_seq from ops.linked_seq for update").fetchone()
     if row[0] >= to_seq:
         return
@@ -184,6 +199,7 @@ def link_groups(connection: psycopg.Connection, to_seq: int) -> None:
         connection.execute(LINKS, limits)
         connection.execute(DAYS, limits)
         connection.execute(NAMES, limits)
+        connection.execute(COST_DAYS, limits)
     connection.execute("update ops.linked_seq set published_seq = %s", [to_seq])
 
 
@@ -197,6 +213,7 @@ def touch_groups(connection: psycopg.Connection, target: str, from_seq: int, to_
         connection.execute(NEW_GROUPS, limits)
         connection.execute(NEW_WORKSPACES, limits)
         connection.execute(NEW_NAMES, limits)
+        connection.execute(NEW_COSTS, limits)
     if _received(connection, SUPERSEDED_RECEIVED, limits):
         connection.execute(SUPERSEDED_GROUPS, limits)
     while connection.execute(LINKED_GROUPS, {"target": target}).rowcount:

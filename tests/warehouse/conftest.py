@@ -163,7 +163,8 @@ def small_sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[byt
     folder = tmp_path_factory.mktemp("small") / "sample"
     write_sample(folder, seed=11, days=9, visitors=40)
     lines = {stream: lines_of(sorted((folder / stream).iterdir())) for stream in STREAMS}
-    return lines | {"workspaces": workspace_versions(lines["session_batches"])}
+    costs = lines_of(sorted((folder / "costs").iterdir()))
+    return lines | {"costs": costs, "workspaces": workspace_versions(lines["session_batches"])}
 
 
 @pytest.fixture(scope="session")

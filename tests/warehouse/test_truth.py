@@ -32,6 +32,8 @@ costs as (
         app_id, cost_date as day, sum(requests) as llm_requests, sum(total_tokens) as tokens,
         sum(unpriced_requests) as unpriced_requests, coalesce(sum(cost_usd), 0) as cost_usd
     from marts.agg_cost_daily
+    -- the truth knows no other costs
+    where requests > 0
     group by app_id, cost_date
 )
 

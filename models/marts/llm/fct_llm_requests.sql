@@ -4,7 +4,7 @@
             'touched': {'session_group': ['session_group', 'int_sessions.session_group', 'repriced_group']},
             'emits': ['request_date']
         },
-        indexes=[{'columns': ['request_date']}],
+        indexes=[{'columns': ['request_date']}, {'columns': ['request_id']}],
         pre_hook="{{ touch_repriced_groups() }}"
     )
 }}

@@ -32,6 +32,7 @@ select
     occurred_at,
     period_start_at,
     period_end_at,
+    received_at,
 
     -- measures
     amount,

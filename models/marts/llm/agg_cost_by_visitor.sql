@@ -1,0 +1,3 @@
+{{ config(materialized='view') }}
+
+{{ cost_by('visitor_id') }}
