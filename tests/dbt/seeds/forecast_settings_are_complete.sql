@@ -1,0 +1,8 @@
+-- Every setting is there, and makes sense.
+select count(*) as settings
+from {{ ref('forecast_settings') }}
+having
+    count(*) <> 5
+    or min(value) <= 0
+    or max(value) filter (where setting = 'interval_share') >= 1
+    or min(value) filter (where setting = 'weeks') < 4
