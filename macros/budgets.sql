@@ -12,7 +12,22 @@
 
 {# A number of the seed forecast_settings. #}
 {% macro forecast_setting(setting) -%}
-    (select settings.value from {{ ref('forecast_settings') }} as settings where settings.setting = '{{ setting }}')
+    (
+        select settings.value from {{ ref('forecast_settings') }} as settings
+        where settings.setting = '{{ setting }}'
+    )
+{%- endmacro %}
+
+
+{# A weekday is expected to cost what it cost in so many weeks before; a shorter history gives no forecast. #}
+{% macro forecast_weeks() -%}
+    5
+{%- endmacro %}
+
+
+{# Days before a day that say what is usual for it. #}
+{% macro usual_days() -%}
+    56
 {%- endmacro %}
 
 

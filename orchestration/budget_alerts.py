@@ -35,6 +35,4 @@ def give(
     if model is None:
         return 0
     statement = sql.SQL(GIVE).format(crossings=sql.Identifier(model["schema"], model["alias"]))
-    return connection.execute(
-        statement, {"target": target, "given_at": given_at, "refresh_id": refresh_id}
-    ).rowcount
+    return connection.execute(statement, {"target": target, "given_at": given_at, "refresh_id": refresh_id}).rowcount

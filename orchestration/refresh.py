@@ -281,8 +281,8 @@ def _complete(connection: psycopg.Connection, refresh: Refresh, manifest: Mappin
             "update ops.bounds set completed_seq = %s, to_seq = %s where target = %s",
             [refresh.to_seq, refresh.to_seq, refresh.target],
         )
-        _keep_state(connection, refresh, manifest)
         budget_alerts.give(connection, refresh.target, manifest, refresh.refresh_id, refresh.as_of)
+        _keep_state(connection, refresh, manifest)
         connection.execute(
             """
             update ops.refreshes set phase = 'complete', completed_at = clock_timestamp(), tests_failed = %s

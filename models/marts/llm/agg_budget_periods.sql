@@ -14,11 +14,12 @@ periods as (
         (period_start + {{ period_length('budgets.period') }})::date - 1 as period_end_date
     from {{ ref('budgets') }} as budgets
     cross join today
-    cross join lateral generate_series(
-        {{ period_start('budgets.period', 'budgets.valid_from') }}::timestamp,
-        least(today.today, budgets.valid_to - 1)::timestamp,
-        {{ period_length('budgets.period') }}
-    ) as period_start
+    cross join
+        lateral generate_series(
+            {{ period_start('budgets.period', 'budgets.valid_from') }}::timestamp,
+            least(today.today, budgets.valid_to - 1)::timestamp,
+            {{ period_length('budgets.period') }}
+        ) as period_start
     where budgets.valid_from <= today.today
 )
 

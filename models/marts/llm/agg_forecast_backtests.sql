@@ -10,7 +10,8 @@ today as (
 horizons as (
     select distinct
         today.today,
-        ({{ period_start('period', 'today.today') }} + {{ period_length('period') }})::date - today.today as horizon_days
+        ({{ period_start('period', 'today.today') }} + {{ period_length('period') }})::date
+        - today.today as horizon_days
     from today
     cross join unnest(array['day', 'week', 'month', 'quarter', 'year']) as period
 ),
@@ -42,7 +43,7 @@ origins as (
         eves.cost_date + 1 as origin_date,
         eves.cost_date + 1 = horizons.today as is_today,
         horizons.horizon_days,
-        eves.history_days >= greatest(7 * {{ forecast_setting('weeks') }}, horizons.horizon_days) as has_history
+        eves.history_days >= greatest(7 * {{ forecast_weeks() }}, horizons.horizon_days) as has_history
     from eves
     cross join horizons
 ),
@@ -57,7 +58,7 @@ chosen as (
             and extract(isodow from origin_date) = 1
             and (
                 days_read = history_days
-                or days_read >= 7 * {{ forecast_setting('weeks') }} + {{ forecast_setting('outlier_days') }}
+                or days_read >= 7 * {{ forecast_weeks() }} + {{ usual_days() }}
             )
         )
 )

@@ -25,15 +25,16 @@ select
     sum(costs.unpriced_requests)::bigint as unpriced_requests,
     sum(costs.cost_usd) as cost_usd
 from costs
-cross join lateral (
-    values
-    ('total', 'all'),
-    ('app', costs.app_id),
-    ('team', costs.team_id),
-    ('project', costs.project_id),
-    ('workspace', costs.workspace_id),
-    ('feature', costs.feature_id),
-    ('user', costs.user_id),
-    ('model', costs.model)
-) as owner (scope, scope_value)
+cross join
+    lateral (
+        values
+        ('total', 'all'),
+        ('app', costs.app_id),
+        ('team', costs.team_id),
+        ('project', costs.project_id),
+        ('workspace', costs.workspace_id),
+        ('feature', costs.feature_id),
+        ('user', costs.user_id),
+        ('model', costs.model)
+    ) as owner (scope, scope_value)
 group by owner.scope, owner.scope_value, costs.cost_date

@@ -3,7 +3,7 @@ select budget
 from {{ ref('budgets') }}
 group by budget
 having
-    count(distinct (scope, scope_value, period)) > 1
+    min(scope || ':' || scope_value || ':' || period) <> max(scope || ':' || scope_value || ':' || period)
     or min(amount_usd) < 0
     or bool_or(scope = 'total' and scope_value <> 'all')
     or bool_or(valid_to <= valid_from)

@@ -2,7 +2,6 @@
 select count(*) as settings
 from {{ ref('forecast_settings') }}
 having
-    count(*) <> 5
+    count(*) <> 3
     or min(value) <= 0
     or max(value) filter (where setting = 'interval_share') >= 1
-    or min(value) filter (where setting = 'weeks') < 4
