@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ingest.connection import connect
@@ -22,7 +23,7 @@ from tests.warehouse.conftest import Warehouse, without_server_variables
 
 SEED = Path(PROJECT_FOLDER, "seeds", "budgets.csv")
 BUDGETS = """budget,scope,scope_value,period,amount_usd,valid_from,valid_to
-monthly,total,all,month,{amount},2026-03-01,
+monthly,total,all,month,100,2026-03-01,
 nothing_for_trials,app,trial,month,0,2026-03-01,
 """
 ALERTS = """
@@ -32,15 +33,11 @@ from marts.fct_budget_alerts order by threshold_rate, budget
 
 
 @pytest.fixture(scope="module", autouse=True)
-def budgets() -> Iterator[Callable[[int], None]]:
-    """Two budgets instead of the project's; called with an amount, the first one's becomes that."""
+def budgets() -> Iterator[None]:
+    """Two budgets instead of the project's."""
     before = SEED.read_text(encoding="utf-8")
-
-    def write(amount: int) -> None:
-        SEED.write_text(BUDGETS.format(amount=amount), encoding="utf-8")
-
-    write(100)
-    yield write
+    SEED.write_text(BUDGETS, encoding="utf-8")
+    yield
     SEED.write_text(before, encoding="utf-8")
 
 
@@ -88,7 +85,7 @@ def kill_refresh_before_its_mark_moves(warehouse: Warehouse, as_of: str) -> None
         reader.execute("select pg_terminate_backend(%s, 60000)", [backend[0]])
 
 
-def test_a_first_crossing_is_told_once_whatever_comes_later(built, copy_warehouse, budgets):
+def test_a_first_crossing_is_told_once_whatever_comes_later(built, copy_warehouse):
     warehouse = copy_warehouse(built)
     given = [alert("0.5", "2026-03-10", "60", 11)]
     assert warehouse.query(ALERTS) == given
@@ -102,40 +99,41 @@ def test_a_first_crossing_is_told_once_whatever_comes_later(built, copy_warehous
     given.append(alert("0.75", "2026-03-12", "80", 14))
     assert warehouse.query(ALERTS) == given
 
-    # Late costs cross a threshold, and move the crossings told already: those stay as they were told.
+    # Late costs cross a threshold, and move the crossings told already: those stay as they were told, and so they do
+    # when costs are built whole.
     warehouse.load("llm_requests", [request(3, "2026-03-02", "15.00")])
-    warehouse.refresh("2026-03-15T00:00:00Z")
+    warehouse.query("delete from ops.model_state where model = 'agg_cost_daily' returning 1")
+    assert "agg_scope_cost_daily" in warehouse.refresh("2026-03-15T00:00:00Z").rebuilt
     given.append(alert("0.9", "2026-03-12", "95", 15))
     assert warehouse.query(ALERTS) == given
-    crossed = "select threshold_rate, crossed_date::text from marts.agg_budget_crossings order by 1"
-    assert warehouse.query(crossed)[1] == (Decimal("0.75"), "2026-03-10")
+    crossings = "select threshold_rate, crossed_date::text, spent_usd from marts.agg_budget_crossings order by 1"
+    assert warehouse.query(crossings)[:2] == [(Decimal(rate), "2026-03-10", 75) for rate in ("0.5", "0.75")]
 
-    # Nor does a greater amount take one back, nor a full build under the old one tell it again.
-    budgets(1000)
-    warehouse.refresh("2026-03-16T00:00:00Z")
-    assert warehouse.query(crossed) == []
-    assert warehouse.query(ALERTS) == given
-    budgets(100)
-    warehouse.query("delete from ops.model_state returning 1")
-    assert len(warehouse.refresh("2026-03-17T00:00:00Z").rebuilt) > 20
-    assert len(warehouse.query(crossed)) == 3
-    assert warehouse.query(ALERTS) == given
-
-    # Another target has its own; theirs are not shown in production.
     with contextlib.closing(connect(warehouse.server)) as connection:
-        now = datetime(2026, 3, 17, tzinfo=timezone.utc)
-        assert budget_alerts.give(connection, "dev_ann", load_manifest(), 99, now) == 3
-        assert budget_alerts.give(connection, "dev_ann", load_manifest(), 99, now) == 0
-        assert connection.execute("select count(*) from marts.fct_budget_alerts").fetchone() == (3,)
+        # A greater amount takes none back.
+        connection.execute("update staging.budgets set amount_usd = 1000 where budget = 'monthly'")
+        assert connection.execute(crossings).fetchall() == []
+        assert give(connection, "prod") == 0
+        assert connection.execute(ALERTS).fetchall() == given
+        connection.execute("update staging.budgets set amount_usd = 100 where budget = 'monthly'")
+        assert give(connection, "prod") == 0
+        # Another target has its own, and production does not show them.
+        assert (give(connection, "dev_ann"), give(connection, "dev_ann")) == (3, 0)
+        assert connection.execute(ALERTS).fetchall() == given
         keys = "select distinct alert_key from marts.fct_budget_alerts where scope = 'total' and scope_value = 'all'"
         assert len(connection.execute(keys).fetchall()) == 3
 
 
+def give(connection: psycopg.Connection, target: str) -> int:
+    return budget_alerts.give(connection, target, load_manifest(), 99, datetime(2026, 3, 17, tzinfo=timezone.utc))
+
+
 MONDAY = date(2026, 3, 16)
-SHAPES = "delete from marts.agg_scope_cost_daily returning 1"
 INSERT = """
 insert into marts.agg_scope_cost_daily (scope, scope_value, cost_date, unpriced_requests, cost_usd)
-values ('team', %s, %s, 0, %s) returning 1
+select 'team', series.name, series.day, 0, series.cost
+from unnest(%s::text[], %s::date[], %s::numeric[]) as series (name, day, cost)
+returning 1
 """
 FORECASTS = """
 select basis, spent_usd, forecast_usd, lower_usd, upper_usd, backtests
@@ -152,15 +150,13 @@ order by 1, 2
 @pytest.fixture(scope="module")
 def series(built: Warehouse, copy_warehouse: Callable[[Warehouse], Warehouse]) -> Warehouse:
     """Teams with made-up daily costs before Monday 16 March: 20 weeks of 10 dollars on Monday to 70 on Sunday, but for
-    one Wednesday of 9,990; and 34, 35 and 36 days of a dollar."""
+    one Wednesday of 9,990; and 34 and 35 days of a dollar."""
     warehouse = copy_warehouse(built)
-    warehouse.query(SHAPES)
-    for back in range(1, 20 * 7 + 1):
-        day = MONDAY - timedelta(back)
-        warehouse.query(INSERT, "steady", day, 9990 if day == date(2026, 3, 11) else 10 * day.isoweekday())
-    for days in (34, 35, 36):
-        for back in range(1, days + 1):
-            warehouse.query(INSERT, f"of {days} days", MONDAY - timedelta(back), 1)
+    warehouse.query("delete from marts.agg_scope_cost_daily returning 1")
+    days = [MONDAY - timedelta(back) for back in range(1, 20 * 7 + 1)]
+    costs = [("steady", day, 9990 if day == date(2026, 3, 11) else 10 * day.isoweekday()) for day in days]
+    costs += [(f"of {length} days", day, 1) for length in (34, 35) for day in days[:length]]
+    warehouse.query(INSERT, *map(list, zip(*costs, strict=True)))
     warehouse.refresh("2026-03-16T09:00:00Z")
     return warehouse
 
@@ -171,8 +167,8 @@ def test_a_forecast_repeats_the_weekdays_and_counts_a_broken_price_as_twice_the_
     week = 280 - 30 + wednesday
     ((basis, spent, forecast, lower, upper, backtests),) = series.query(FORECASTS, "steady", "week")
     assert (basis, spent, forecast) == ("back-tested", 0, round(week, 6))
-    # 15 Mondays had five weeks before them and a week after. Of their outcomes 14 are 1, one is (280 - 30 + 9990) / 280;
-    # the upper bound stands at place 0.9 * 16 of 15, the lower one at 0.1 * 16.
+    # 15 Mondays had five weeks before them and a week after. 14 of their outcomes are 1, one is
+    # (280 - 30 + 9990) / 280; the upper bound stands at place 0.9 * 16 of 15, the lower one at 0.1 * 16.
     assert backtests == 15
     assert lower == forecast
     assert float(upper) == pytest.approx(float(week) * (1 + 0.4 * (10240 / 280 - 1)))
@@ -197,17 +193,17 @@ def test_a_short_history_gives_no_number(series):
 
 
 def test_what_comes_later_changes_no_earlier_back_test(series, copy_warehouse):
-    before, known = date(2026, 2, 2), date(2026, 2, 2)
-    forecasts = [row[:5] for row in series.query(BACKTESTS, False, before)]
-    outcomes = series.query(BACKTESTS, True, known)
+    moment = date(2026, 2, 2)
+    forecasts = [row[:5] for row in series.query(BACKTESTS, False, moment)]
+    outcomes = series.query(BACKTESTS, True, moment)
     later = series.query(BACKTESTS, False, MONDAY)
     assert len(forecasts) > 20
     assert len(outcomes) > 10
     changed = copy_warehouse(series)
     changed.query(
-        "update marts.agg_scope_cost_daily set cost_usd = 3 * cost_usd - 100 where cost_date >= %s returning 1", before
+        "update marts.agg_scope_cost_daily set cost_usd = 3 * cost_usd - 100 where cost_date >= %s returning 1", moment
     )
     changed.refresh("2026-03-16T09:00:00Z")
-    assert [row[:5] for row in changed.query(BACKTESTS, False, before)] == forecasts
-    assert changed.query(BACKTESTS, True, known) == outcomes
+    assert [row[:5] for row in changed.query(BACKTESTS, False, moment)] == forecasts
+    assert changed.query(BACKTESTS, True, moment) == outcomes
     assert changed.query(BACKTESTS, False, MONDAY) != later
