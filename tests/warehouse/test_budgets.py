@@ -163,10 +163,10 @@ def series(built: Warehouse, copy_warehouse: Callable[[Warehouse], Warehouse]) -
 
 def test_a_forecast_repeats_the_weekdays_and_counts_a_broken_price_as_twice_the_dearest_day(series):
     # Wednesdays of 30 weigh 1 to 4, the last one counts as twice 70 and weighs 5.
-    wednesday = Decimal(30 * (1 + 2 + 3 + 4) + 140 * 5) / 15
+    wednesday = round(Decimal(30 * (1 + 2 + 3 + 4) + 140 * 5) / 15, 6)
     week = 280 - 30 + wednesday
     ((basis, spent, forecast, lower, upper, backtests),) = series.query(FORECASTS, "steady", "week")
-    assert (basis, spent, forecast) == ("back-tested", 0, round(week, 6))
+    assert (basis, spent, forecast) == ("back-tested", 0, week)
     # 15 Mondays had five weeks before them and a week after. 14 of their outcomes are 1, one is
     # (280 - 30 + 9990) / 280; the upper bound stands at place 0.9 * 16 of 15, the lower one at 0.1 * 16.
     assert backtests == 15
@@ -175,7 +175,7 @@ def test_a_forecast_repeats_the_weekdays_and_counts_a_broken_price_as_twice_the_
     # 16 to 31 March: two weeks, a Monday and a Tuesday. 1 March was a Sunday.
     ((basis, spent, forecast, *_),) = series.query(FORECASTS, "steady", "month")
     assert spent == 70 + 280 + 280 - 30 + 9990
-    assert forecast == spent + round(2 * week + 10 + 20, 6)
+    assert forecast == spent + 2 * week + 10 + 20
     beside = "select trailing_mean_usd, naive_usd from marts.agg_forecast_backtests"
     assert series.query(f"{beside} where scope_value = 'steady' and origin_date = %s and horizon_days = 7", MONDAY) == [
         (round(Decimal(4 * 280 - 30 + 9990) / 4, 6), 280 - 30 + 9990)

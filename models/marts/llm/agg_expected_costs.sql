@@ -79,8 +79,10 @@ select
     cost_usd,
     counted_usd,
     -- of so many weeks the earliest weighs 1, the next one 2, …
-    (sum(counted_usd * week) over last_weeks - (week - weeks) * sum(counted_usd) over last_weeks)
-    / (sum(week) over last_weeks - (week - weeks) * count(*) over last_weeks) as expected_usd
+    round(
+        (sum(counted_usd * week) over last_weeks - (week - weeks) * sum(counted_usd) over last_weeks)
+        / (sum(week) over last_weeks - (week - weeks) * count(*) over last_weeks), 6
+    ) as expected_usd
 from capped
 window last_weeks as (
     partition by scope, scope_value, extract(isodow from cost_date) order by cost_date

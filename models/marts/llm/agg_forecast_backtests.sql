@@ -1,5 +1,7 @@
 {{ config(materialized='table') }}
 
+{% set periods = ['day', 'week', 'month', 'quarter', 'year'] %}
+
 with
 
 today as (
@@ -8,12 +10,13 @@ today as (
 
 -- days from today to the end of the running periods, today included
 horizons as (
-    select distinct
-        today.today,
-        ({{ period_start('period', 'today.today') }} + {{ period_length('period') }})::date
-        - today.today as horizon_days
+    select
+        {% for period in periods %}
+        ({{ period_start("'" ~ period ~ "'", 'today') }} + {{ period_length("'" ~ period ~ "'") }})::date - today
+            as days_of_{{ period }},
+        {% endfor %}
+        today
     from today
-    cross join unnest(array['day', 'week', 'month', 'quarter', 'year']) as period
 ),
 
 -- running totals: what any span of days cost, or is expected to cost, is a difference of two
@@ -26,75 +29,70 @@ totals as (
     window by_day as (partition by scope, scope_value order by cost_date)
 ),
 
+-- each day as the eve of an origin: the totals there, a week and four weeks before, within that week, and at the end
 eves as (
     select
-        *,
-        lag(expected_total, 7, 0) over by_day as expected_week_before,
-        lag(cost_total, 7, 0) over by_day as cost_week_before,
-        lag(cost_total, 28, 0) over by_day as cost_four_weeks_before
+        totals.*,
+        horizons.*,
+        totals.cost_date + 1 as origin_date,
+        lag(totals.expected_total, 7, 0) over by_day as expected_week_before,
+        lag(totals.cost_total, 7, 0) over by_day as cost_week_before,
+        {% for period in periods %}
+        lag(totals.expected_total, 7 - horizons.days_of_{{ period }} % 7, 0) over by_day as expected_rest_{{ period }},
+        lag(totals.cost_total, 7 - horizons.days_of_{{ period }} % 7, 0) over by_day as cost_rest_{{ period }},
+        lead(totals.cost_total, horizons.days_of_{{ period }}) over by_day as cost_end_{{ period }},
+        {% endfor %}
+        lag(totals.cost_total, 28, 0) over by_day as cost_four_weeks_before
     from totals
-    window by_day as (partition by scope, scope_value order by cost_date)
+    cross join horizons
+    window by_day as (partition by totals.scope, totals.scope_value order by totals.cost_date)
 ),
 
 -- a forecast looks no further ahead than its history goes back
 origins as (
     select
         eves.*,
-        eves.cost_date + 1 as origin_date,
-        eves.cost_date + 1 = horizons.today as is_today,
-        horizons.horizon_days,
-        eves.history_days >= greatest(7 * {{ forecast_weeks() }}, horizons.horizon_days) as has_history
+        ahead.*,
+        eves.history_days >= greatest(7 * {{ forecast_weeks() }}, ahead.horizon_days) as has_history
     from eves
-    cross join horizons
-),
-
--- today, and every Monday that finds all days its forecast reads
-chosen as (
-    select * from origins
-    where
-        is_today
-        or (
-            has_history
-            and extract(isodow from origin_date) = 1
-            and (
-                days_read = history_days
-                or days_read >= 7 * {{ forecast_weeks() }} + {{ usual_days() }}
-            )
-        )
+    cross join
+        lateral (
+            values
+            {% for period in periods %}
+            (days_of_{{ period }}, expected_rest_{{ period }}, cost_rest_{{ period }}, cost_end_{{ period }})
+            {{- ',' if not loop.last }}
+            {% endfor %}
+        ) as ahead (horizon_days, expected_rest, cost_rest, cost_end)
+    where eves.origin_date = eves.today or extract(isodow from eves.origin_date) = 1
 )
 
-select
+-- today, and every Monday that finds all days its forecast reads; two periods may end on one day
+select distinct
     -- ids
-    chosen.scope,
-    chosen.scope_value,
-    chosen.origin_date,
-    chosen.horizon_days,
+    scope,
+    scope_value,
+    origin_date,
+    horizon_days,
 
     -- measures
-    chosen.history_days,
+    history_days,
     case
-        when chosen.has_history
+        when has_history
             then round({{ weeks_repeated(
-                'chosen.expected_total', 'chosen.expected_week_before', 'rest.expected_total', 'chosen.horizon_days'
+                'expected_total', 'expected_week_before', 'expected_rest', 'horizon_days'
             ) }}, 6)
     end as forecast_usd,
+    case when has_history then round((cost_total - cost_four_weeks_before) / 28 * horizon_days, 6) end
+        as trailing_mean_usd,
     case
-        when chosen.has_history
-            then round((chosen.cost_total - chosen.cost_four_weeks_before) / 28 * chosen.horizon_days, 6)
-    end as trailing_mean_usd,
-    case
-        when chosen.has_history
-            then round({{ weeks_repeated(
-                'chosen.cost_total', 'chosen.cost_week_before', 'rest.cost_total', 'chosen.horizon_days'
-            ) }}, 6)
+        when has_history
+            then round({{ weeks_repeated('cost_total', 'cost_week_before', 'cost_rest', 'horizon_days') }}, 6)
     end as naive_usd,
-    ends.cost_total - chosen.cost_total as actual_usd
-from chosen
-left join totals as rest
-    on chosen.scope = rest.scope
-    and chosen.scope_value = rest.scope_value
-    and rest.cost_date = chosen.cost_date - 7 + chosen.horizon_days % 7
-left join totals as ends
-    on chosen.scope = ends.scope
-    and chosen.scope_value = ends.scope_value
-    and ends.cost_date = chosen.cost_date + chosen.horizon_days
+    cost_end - cost_total as actual_usd
+from origins
+where
+    origin_date = today
+    or (
+        has_history
+        and (days_read = history_days or days_read >= 7 * {{ forecast_weeks() }} + {{ usual_days() }})
+    )
