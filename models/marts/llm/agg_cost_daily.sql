@@ -2,7 +2,8 @@
     config(
         meta={
             'touched': {'cost_date': ['fct_llm_requests.request_date', 'agg_cost_charges.cost_date']},
-            'touched_type': 'date'
+            'touched_type': 'date',
+            'emits': ['cost_date']
         },
         indexes=[{'columns': ['cost_date', 'app_id']}]
     )
