@@ -143,7 +143,7 @@ from marts.agg_cost_forecast where scope_value = %s and period = %s
 BACKTESTS = """
 select origin_date, horizon_days, forecast_usd, trailing_mean_usd, naive_usd, actual_usd
 from marts.agg_forecast_backtests
-where scope_value = 'steady' and origin_date + case when %s then horizon_days else 0 end <= %s
+where scope_value = 'broken in January' and origin_date + case when %s then horizon_days else 0 end <= %s
 order by 1, 2
 """
 
@@ -151,11 +151,15 @@ order by 1, 2
 @pytest.fixture(scope="module")
 def series(built: Warehouse, copy_warehouse: Callable[[Warehouse], Warehouse]) -> Warehouse:
     """Teams with made-up daily costs before Monday 16 March: 20 weeks of 10 dollars on Monday to 70 on Sunday, but for
-    one Wednesday of 9,990; and 34 and 35 days of a dollar."""
+    one Wednesday of 9,990, in two teams; and 34 and 35 days of a dollar."""
     warehouse = copy_warehouse(built)
     warehouse.query("delete from marts.agg_scope_cost_daily returning 1")
     days = [MONDAY - timedelta(back) for back in range(1, 20 * 7 + 1)]
-    costs = [("steady", day, 9990 if day == date(2026, 3, 11) else 10 * day.isoweekday()) for day in days]
+    costs = [
+        (team, day, 9990 if day == broken else 10 * day.isoweekday())
+        for team, broken in (("steady", date(2026, 3, 11)), ("broken in January", date(2026, 1, 28)))
+        for day in days
+    ]
     costs += [(f"of {length} days", day, 1) for length in (34, 35) for day in days[:length]]
     warehouse.query(INSERT, *map(list, zip(*costs, strict=True)))
     warehouse.refresh("2026-03-16T09:00:00Z")
@@ -202,7 +206,7 @@ def test_what_comes_later_changes_no_earlier_back_test(series, copy_warehouse):
     assert len(outcomes) > 10
     changed = copy_warehouse(series)
     changed.query(
-        "update marts.agg_scope_cost_daily set cost_usd = 3 * cost_usd - 100 where cost_date >= %s returning 1", moment
+        "update marts.agg_scope_cost_daily set cost_usd = 50 * cost_usd - 100 where cost_date >= %s returning 1", moment
     )
     changed.refresh("2026-03-16T09:00:00Z")
     assert [row[:5] for row in changed.query(BACKTESTS, False, moment)] == forecasts
