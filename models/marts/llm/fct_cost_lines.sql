@@ -31,7 +31,7 @@ select
     cost_usd as billed_amount,
     cost_usd as billed_cost_usd,
     cost_usd as effective_cost_usd,
-    cost_usd as list_cost_usd
+    coalesce(list_cost_usd, cost_usd) as list_cost_usd
 from {{ ref('fct_llm_requests') }}
 
 union all
