@@ -180,3 +180,12 @@
                 end
     end
 {%- endmacro %}
+
+
+{# What a request is priced as: by the rates, or, of a closed visit, as it was when the visit was closed. #}
+{% macro once_closed(expression, name, data_type) -%}
+    case
+        when requests.priced is null then {{ expression }}
+        else {{ recorded_value('requests.priced', name, data_type) }}
+    end
+{%- endmacro %}

@@ -72,7 +72,8 @@
             {%- endfor %}
         )
     {%- else -%}
-        false
+        {#- no row has it, and no partition of a day is planned for it -#}
+        {{ column }} = '-infinity'
     {%- endif -%}
 {%- endmacro %}
 

@@ -107,7 +107,15 @@ select
     (to_jsonb(requests) - array['session_group', 'request_key', 'closed_session_key'])
     || jsonb_build_object(
         'app_id', facts.app_id, 'workspace_id', facts.workspace_id, 'project_id', facts.project_id,
-        'team_id', facts.team_id, 'plan', facts.plan
+        'team_id', facts.team_id, 'plan', facts.plan,
+        -- what a closed day cost stands, whatever is found out about prices later
+        'priced', jsonb_build_object(
+            'price_provider', facts.price_provider, 'price_model', facts.price_model,
+            'price_variant', facts.price_variant, 'price_version', facts.price_version,
+            'uncached_input_tokens', facts.uncached_input_tokens, 'cache_read_tokens', facts.cache_read_tokens,
+            'cache_write_tokens', facts.cache_write_tokens, 'output_tokens', facts.output_tokens,
+            'computed_cost_usd', facts.computed_cost_usd, 'list_cost_usd', facts.list_cost_usd
+        )
     )
 from closing
 inner join marts.fct_llm_requests as facts

@@ -37,10 +37,10 @@ select
 
     -- price
     rates.name_key,
-    rates.price_provider,
-    rates.price_model,
-    rates.variant as price_variant,
-    rates.price_version,
+    {{ once_closed('rates.price_provider', 'price_provider', 'text') }} as price_provider,
+    {{ once_closed('rates.price_model', 'price_model', 'text') }} as price_model,
+    {{ once_closed('rates.variant', 'price_variant', 'text') }} as price_variant,
+    {{ once_closed('rates.price_version', 'price_version', 'text') }} as price_version,
 
     -- measures
     requests.input_tokens,
@@ -50,14 +50,25 @@ select
     requests.total_tokens,
     requests.latency_ms,
     requests.reported_cost_usd,
-    case when requests.input_tokens is not null then counted.uncached end as uncached_input_tokens,
-    coalesce(requests.cached_tokens, case when requests.input_tokens is not null then 0 end) as cache_read_tokens,
-    case when num_nonnulls(requests.input_tokens, requests.cache_write_tokens, requests.cache_write_1h_tokens) > 0
-            then told.cache_write
-    end as all_cache_write_tokens,
-    case when requests.output_tokens is not null then counted.output end as all_output_tokens,
-    cost.computed as computed_cost_usd,
-    case when rates.is_overridden then {{ request_cost('list_') }} else cost.computed end as list_cost_usd
+    {{ once_closed(
+        'case when requests.input_tokens is not null then counted.uncached end', 'uncached_input_tokens', 'bigint'
+    ) }} as uncached_input_tokens,
+    {{ once_closed(
+        'coalesce(requests.cached_tokens, case when requests.input_tokens is not null then 0 end)',
+        'cache_read_tokens', 'bigint'
+    ) }} as cache_read_tokens,
+    {{ once_closed(
+        'case when num_nonnulls(requests.input_tokens, requests.cache_write_tokens, requests.cache_write_1h_tokens) > 0'
+        ~ ' then told.cache_write end', 'cache_write_tokens', 'bigint'
+    ) }} as all_cache_write_tokens,
+    {{ once_closed(
+        'case when requests.output_tokens is not null then counted.output end', 'output_tokens', 'bigint'
+    ) }} as all_output_tokens,
+    {{ once_closed('cost.computed', 'computed_cost_usd', 'numeric') }} as computed_cost_usd,
+    {{ once_closed(
+        'case when rates.is_overridden then ' ~ request_cost('list_') ~ ' else cost.computed end',
+        'list_cost_usd', 'numeric'
+    ) }} as list_cost_usd
 from {{ ref('int_llm_requests') }} as requests
 -- some tell what was written for an hour beside the rest
 cross join

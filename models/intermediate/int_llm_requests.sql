@@ -14,7 +14,8 @@
     'output_tokens': 'bigint', 'total_tokens': 'bigint', 'cached_tokens': 'bigint', 'cache_write_tokens': 'bigint',
     'cache_write_1h_tokens': 'bigint', 'reasoning_tokens': 'bigint', 'input_audio_tokens': 'bigint',
     'output_audio_tokens': 'bigint', 'input_includes_cached': 'boolean', 'latency_ms': 'bigint',
-    'reported_cost_usd': 'numeric', 'rating': 'numeric', 'feedback': 'text'
+    'reported_cost_usd': 'numeric', 'rating': 'numeric', 'feedback': 'text',
+    'priced': 'jsonb'
 } %}
 
 with
@@ -120,7 +121,8 @@ select
     coalesce(told.cost_usd, case when not coalesce(browser.stopped, false) then browser.cost_usd end)
         as reported_cost_usd,
     coalesce(by_request.rating, by_message.rating, told.rating) as rating,
-    coalesce(by_request.feedback, by_message.feedback, told.feedback) as feedback
+    coalesce(by_request.feedback, by_message.feedback, told.feedback) as feedback,
+    null::jsonb as priced
 from tellings as told
 left join matches as matched on told.telling_key = matched.server_key
 left join tellings as browser on matched.browser_key = browser.telling_key

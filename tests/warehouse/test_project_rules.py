@@ -59,6 +59,7 @@ TESTED_ELSEWHERE = {
     "computed_once": "speed alone hangs on it",
     "all_input_tokens": "a_token_is_in_one_kind",
     "request_cost": "a_token_is_in_one_kind",
+    "once_closed": "test_llm_prices: a price corrected after the day was closed",
     "touch_names_of_changed_seeds": "test_llm_prices: a corrected price",
     "touch_repriced_groups": "test_llm_prices: a corrected price",
     "is_open": "test_bad_input loads what is before the horizon",
