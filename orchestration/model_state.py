@@ -27,7 +27,7 @@ def compared_seeds(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {
         unique_id: node["name"]
         for unique_id, node in manifest["nodes"].items()
-        if node["resource_type"] == "seed" and node["config"]["meta"].get("compared")
+        if node["resource_type"] == "seed" and node["config"].get("meta", {}).get("compared")
     }
 
 
