@@ -34,5 +34,9 @@ def give(
     model = manifest["nodes"].get(CROSSINGS)
     if model is None:
         return 0
-    statement = sql.SQL(GIVE).format(crossings=sql.Identifier(model["schema"], model["alias"]))
+    crossings = sql.Identifier(model["schema"], model["alias"])
+    # not built, where only some of the models are
+    if connection.execute("select to_regclass(%s)", [crossings.as_string(connection)]).fetchone()[0] is None:
+        return 0
+    statement = sql.SQL(GIVE).format(crossings=crossings)
     return connection.execute(statement, {"target": target, "given_at": given_at, "refresh_id": refresh_id}).rowcount
