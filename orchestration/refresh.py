@@ -237,7 +237,10 @@ def _stale(connection: psycopg.Connection, mark: str, refresh_id: int, manifest:
 
 
 def _keys_listed(connection: psycopg.Connection, mark: str) -> bool:
-    return connection.execute("select exists (select from ops.touched where target = %s)", [mark]).fetchone()[0]
+    # a seed that is not as it was is for those alone that stand on it
+    return connection.execute(
+        "select exists (select from ops.touched where target = %s and kind <> 'seed')", [mark]
+    ).fetchone()[0]
 
 
 def _built(connection: psycopg.Connection, mark: str) -> dict[str, str]:

@@ -18,7 +18,8 @@ def to_build(
 
     `stale` and `rebuilt` are names: seeds, views and tables that are not as the project says, and incremental models
     that are built whole. With `keys_listed` the work list holds keys, and every incremental model may have some to
-    replace. Tables are built each time: they are for what depends on now.
+    replace. Without, those may that stand on a stale seed whose rows are compared (`meta.compared`). Tables are built
+    each time: they are for what depends on now.
     """
     made = dict(_made_by_dbt(manifest))
     anew = {
@@ -26,8 +27,21 @@ def to_build(
         for unique_id, node in made.items()
         if node["name"] in stale or node["name"] in rebuilt or _kind(node) not in ("seed", "view", "incremental")
     }
-    changed = {unique_id for unique_id, node in made.items() if keys_listed and _kind(node) == "incremental"}
+    compared = {unique_id for unique_id in anew if made[unique_id]["config"].get("meta", {}).get("compared")}
+    affected = made.keys() if keys_listed else _standing_on(manifest, compared)
+    changed = {unique_id for unique_id in affected if unique_id in made and _kind(made[unique_id]) == "incremental"}
     return anew | changed | _views_on(manifest, anew)
+
+
+def _standing_on(manifest: Mapping[str, Any], unique_ids: Collection[str]) -> set[str]:
+    """Whatever reads one of these nodes, or reads what does."""
+    found: set[str] = set()
+    waiting = list(unique_ids)
+    while waiting:
+        news = set(manifest["child_map"][waiting.pop()]) - found
+        found |= news
+        waiting += news
+    return found
 
 
 def _made_by_dbt(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
