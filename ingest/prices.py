@@ -73,7 +73,8 @@ def write_seeds(folder: Path = SEEDS) -> list[Path]:
     """Write the three seeds to `folder`; returns the files whose content changed.
 
     Raises:
-        TidemarkError: the folder is not there, or a file grew larger than dbt takes a checksum of.
+        TidemarkError: the folder is not there, the package is not installed, or a file grew larger than dbt takes a
+            checksum of.
     """
     if not folder.is_dir():
         raise TidemarkError(f"{folder} is no folder: run this in a checkout, or name its seeds by --folder.")
@@ -91,7 +92,12 @@ def write_seeds(folder: Path = SEEDS) -> list[Path]:
 def seeds() -> dict[str, bytes]:
     """Name of each seed → its content as CSV."""
     # Imported here: the command line must not need a second to list its commands.
-    from genai_prices.data import providers
+    try:
+        from genai_prices.data import providers
+    except ModuleNotFoundError as error:
+        raise TidemarkError(
+            "The price list is not installed: `pip install genai-prices`, with Python 3.11 or newer."
+        ) from error
 
     rows = {
         "llm_providers": list(provider_rows(providers)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 PROJECT = "tidemark"
@@ -110,15 +110,16 @@ def _of_macro(manifest: Mapping[str, Any], unique_id: str, path: frozenset[str] 
 def with_descendants(manifest: Mapping[str, Any], changed: set[str]) -> set[str]:
     """The names in `changed` and those of every incremental model below them."""
     incremental = incremental_models(manifest)
-    below: set[str] = set()
-    pending = [unique_id for unique_id, node in incremental.items() if node["name"] in changed]
-    visited = set(pending)
+    edited = {unique_id for unique_id, node in incremental.items() if node["name"] in changed}
+    return {incremental[unique_id]["name"] for unique_id in incremental.keys() & (edited | below(manifest, edited))}
+
+
+def below(manifest: Mapping[str, Any], unique_ids: Iterable[str]) -> set[str]:
+    """Unique ids of whatever reads one of these nodes, or reads what does."""
+    found: set[str] = set()
+    pending = list(unique_ids)
     while pending:
-        unique_id = pending.pop()
-        if unique_id in incremental:
-            below.add(incremental[unique_id]["name"])
-        for child in manifest["child_map"].get(unique_id, []):
-            if child.startswith("model.") and child not in visited:
-                visited.add(child)
-                pending.append(child)
-    return below
+        news = set(manifest["child_map"].get(pending.pop(), [])) - found
+        found |= news
+        pending += news
+    return found

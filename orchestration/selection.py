@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestration import model_state
+
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 NIGHTLY = "nightly"
@@ -27,21 +29,11 @@ def to_build(
         for unique_id, node in made.items()
         if node["name"] in stale or node["name"] in rebuilt or _kind(node) not in ("seed", "view", "incremental")
     }
-    compared = {unique_id for unique_id in anew if made[unique_id]["config"].get("meta", {}).get("compared")}
-    affected = made.keys() if keys_listed else _standing_on(manifest, compared)
-    changed = {unique_id for unique_id in affected if unique_id in made and _kind(made[unique_id]) == "incremental"}
+    affected = (
+        made.keys() if keys_listed else model_state.below(manifest, anew & model_state.compared_seeds(manifest).keys())
+    )
+    changed = {unique_id for unique_id in made.keys() & affected if _kind(made[unique_id]) == "incremental"}
     return anew | changed | _views_on(manifest, anew)
-
-
-def _standing_on(manifest: Mapping[str, Any], unique_ids: Collection[str]) -> set[str]:
-    """Whatever reads one of these nodes, or reads what does."""
-    found: set[str] = set()
-    waiting = list(unique_ids)
-    while waiting:
-        news = set(manifest["child_map"][waiting.pop()]) - found
-        found |= news
-        waiting += news
-    return found
 
 
 def _made_by_dbt(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

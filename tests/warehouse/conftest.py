@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from ingest.connection import Server, connect
 from ingest.load import load_file, load_paths
 from ingest.sample import AS_OF, write_sample
+from orchestration import refresh as refreshing
 from orchestration.refresh import Refresh, refresh
 from tests.conftest import create_database, drop_database
 
@@ -36,6 +38,20 @@ def without_server_variables() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("PG") and name not in ("DATABASE_URL", "TIDEMARK_AS_OF", "TIDEMARK_REFRESH_ID")
     }
+
+
+@contextlib.contextmanager
+def copied_project(folder: Path) -> Iterator[Path]:
+    """A copy of the project in `folder`, to be edited: refreshes build from it meanwhile, and so does a process that
+    is started there. Of the project's tests it has the generic ones alone, the others would only take time."""
+    without_caches = shutil.ignore_patterns("__pycache__")
+    for name in ("models", "macros", "seeds", "ingest", "orchestration", "tests/dbt/generic"):
+        shutil.copytree(refreshing.PROJECT_FOLDER / name, folder / name, ignore=without_caches)
+    for name in ("dbt_project.yml", "profiles.yml", "selectors.yml"):
+        shutil.copy(refreshing.PROJECT_FOLDER / name, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refreshing, "PROJECT_FOLDER", folder)
+        yield folder
 
 
 class Warehouse:

@@ -17,10 +17,8 @@ import pytest
 
 from ingest.connection import connect
 from orchestration import budget_alerts
-from orchestration.refresh import PROJECT_FOLDER
-from tests.warehouse.conftest import Warehouse, without_server_variables
+from tests.warehouse.conftest import Warehouse, copied_project, without_server_variables
 
-SEED = Path(PROJECT_FOLDER, "seeds", "budgets.csv")
 BUDGETS = """budget,scope,scope_value,period,amount_usd,valid_from,valid_to
 monthly,total,all,month,100,2026-03-01,
 nothing_for_trials,app,trial,month,0,2026-03-01,
@@ -32,12 +30,11 @@ from marts.fct_budget_alerts order by threshold_rate, budget
 
 
 @pytest.fixture(scope="module", autouse=True)
-def budgets() -> Iterator[None]:
-    """Two budgets instead of the project's."""
-    before = SEED.read_text(encoding="utf-8")
-    SEED.write_text(BUDGETS, encoding="utf-8")
-    yield
-    SEED.write_text(before, encoding="utf-8")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project with two budgets of its own, that this module builds from."""
+    with copied_project(tmp_path_factory.mktemp("budgets") / "project") as folder:
+        (folder / "seeds" / "budgets.csv").write_text(BUDGETS, encoding="utf-8")
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +56,7 @@ def alert(threshold: str, crossed: str, spent: str, given_day: int) -> tuple:
     return ("monthly", Decimal(threshold), "2026-03-01", crossed, Decimal(100), Decimal(spent), given_at)
 
 
-def kill_refresh_before_its_mark_moves(warehouse: Warehouse, as_of: str) -> None:
+def kill_refresh_before_its_mark_moves(warehouse: Warehouse, project: Path, as_of: str) -> None:
     """Kill a refresh, and its connections, in the midst of the transaction that moves the mark."""
     waiting = "select pid from pg_locks where relation = 'ops.model_state'::regclass and not granted"
     with (
@@ -70,7 +67,7 @@ def kill_refresh_before_its_mark_moves(warehouse: Warehouse, as_of: str) -> None
         running = subprocess.Popen(
             [sys.executable, "-m", "orchestration", "refresh", "--no-inbox", "--quiet"],
             env=without_server_variables() | warehouse.server.environment() | {"TIDEMARK_AS_OF": as_of},
-            cwd=PROJECT_FOLDER, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             deadline = time.monotonic() + 180
@@ -84,14 +81,14 @@ def kill_refresh_before_its_mark_moves(warehouse: Warehouse, as_of: str) -> None
         reader.execute("select pg_terminate_backend(%s, 60000)", [backend[0]])
 
 
-def test_a_first_crossing_is_told_once_whatever_comes_later(built, copy_warehouse):
+def test_a_first_crossing_is_told_once_whatever_comes_later(project, built, copy_warehouse):
     warehouse = copy_warehouse(built)
     given = [alert("0.5", "2026-03-10", "60", 11)]
     assert warehouse.query(ALERTS) == given
 
     # What a killed refresh saw is not told before one completes, and then once.
     warehouse.load("llm_requests", [request(2, "2026-03-12", "20.00")])
-    kill_refresh_before_its_mark_moves(warehouse, "2026-03-13T00:00:00Z")
+    kill_refresh_before_its_mark_moves(warehouse, project, "2026-03-13T00:00:00Z")
     assert warehouse.query("select spent_usd from marts.agg_budget_status where budget = 'monthly'") == [(80,)]
     assert warehouse.query(ALERTS) == given
     warehouse.refresh("2026-03-14T00:00:00Z")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import defaultdict
 from decimal import Decimal
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 
 from ingest.connection import connect
 from orchestration import refresh
-from tests.warehouse.conftest import Warehouse, assert_same
+from tests.warehouse.conftest import Warehouse, assert_same, copied_project
 from tests.warehouse.proving import AS_OF
 from tests.warehouse.test_same_answer import split_into_loads
 
@@ -165,20 +163,14 @@ def lines_of(ledgers: list[Ledger]) -> dict[str, list[bytes]]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory):
     """A copy of the project with rates and rules of its own, that refreshes of this module build from."""
-    folder = tmp_path_factory.mktemp("ledger") / "project"
-    for name in ("models", "macros", "seeds", "tests/dbt/generic"):
-        shutil.copytree(refresh.PROJECT_FOLDER / name, folder / name)
-    for name in ("dbt_project.yml", "profiles.yml", "selectors.yml"):
-        shutil.copy(refresh.PROJECT_FOLDER / name, folder)
-    rates = [f"{currency},1990-01-01,,{rate}" for currency, rate in RATES.items()]
-    (folder / "seeds/currency_rates.csv").write_text(
-        "\n".join(["currency,valid_from,valid_to,usd_per_unit", "EUR,1980-01-01,1990-01-01,9", *rates]) + "\n"
-    )
-    (folder / "seeds/cost_allocation_rules.csv").write_text(
-        "category,service,driver,scope\nplatform,*,requests,team\nembedding,*,tokens,feature\nhosting,*,even,user\n"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refresh, "PROJECT_FOLDER", Path(folder))
+    with copied_project(tmp_path_factory.mktemp("ledger") / "project") as folder:
+        rates = [f"{currency},1990-01-01,,{rate}" for currency, rate in RATES.items()]
+        (folder / "seeds/currency_rates.csv").write_text(
+            "\n".join(["currency,valid_from,valid_to,usd_per_unit", "EUR,1980-01-01,1990-01-01,9", *rates]) + "\n"
+        )
+        (folder / "seeds/cost_allocation_rules.csv").write_text(
+            "category,service,driver,scope\nplatform,*,requests,team\nembedding,*,tokens,feature\nhosting,*,even,user\n"
+        )
         yield folder
 
 

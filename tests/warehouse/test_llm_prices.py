@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from ingest import prices
-from orchestration import refresh
 from orchestration.purge import purge
-from tests.warehouse.conftest import Warehouse
+from tests.warehouse.conftest import Warehouse, copied_project
 
 pytest.importorskip("genai_prices")
 
@@ -133,17 +132,10 @@ def answer(request: Request) -> tuple[str, str, Decimal | None] | None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the project that refreshes in this module build from."""
-    folder = tmp_path_factory.mktemp("prices") / "project"
-    for name in ("models", "macros", "seeds"):
-        shutil.copytree(refresh.PROJECT_FOLDER / name, folder / name)
-    for name in ("dbt_project.yml", "profiles.yml", "selectors.yml"):
-        shutil.copy(refresh.PROJECT_FOLDER / name, folder)
-    shutil.copytree(refresh.PROJECT_FOLDER / "tests" / "dbt" / "generic", folder / "tests" / "dbt" / "generic")
-    # The list alone, as the package has it.
-    header, _ = rows_of(folder / "seeds" / "llm_price_overrides.csv")
-    write_rows(folder / "seeds" / "llm_price_overrides.csv", header, [])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refresh, "PROJECT_FOLDER", folder)
+    with copied_project(tmp_path_factory.mktemp("prices") / "project") as folder:
+        # The list alone, as the package has it.
+        header, _ = rows_of(folder / "seeds" / "llm_price_overrides.csv")
+        write_rows(folder / "seeds" / "llm_price_overrides.csv", header, [])
         yield folder
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from orchestration import refresh
-from tests.warehouse.conftest import STREAMS, Warehouse, assert_same
+from tests.warehouse.conftest import STREAMS, Warehouse, assert_same, copied_project
 
 # They stand on none of the edits below.
 UNTOUCHED = ("int_batches", "int_visits", "int_sessions", "fct_events", "fct_page_views", "fct_llm_requests")
@@ -16,18 +15,10 @@ EDITED_OR_BELOW = {"fct_goals", "agg_session_activity", "fct_sessions", "agg_dai
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path) -> Iterator[Path]:
     """A copy of the project that refreshes in this test build from."""
-    folder = tmp_path / "project"
-    for name in ("models", "macros", "seeds"):
-        shutil.copytree(refresh.PROJECT_FOLDER / name, folder / name)
-    for name in ("dbt_project.yml", "profiles.yml", "selectors.yml"):
-        shutil.copy(refresh.PROJECT_FOLDER / name, folder)
-    # A test path must be there; the project's own tests would only take time.
-    (folder / "tests" / "dbt").mkdir(parents=True)
-    shutil.copytree(refresh.PROJECT_FOLDER / "tests" / "dbt" / "generic", folder / "tests" / "dbt" / "generic")
-    monkeypatch.setattr(refresh, "PROJECT_FOLDER", folder)
-    return folder
+    with copied_project(tmp_path / "project") as folder:
+        yield folder
 
 
 def edit(path: Path, old: str, new: str) -> None:

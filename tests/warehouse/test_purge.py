@@ -33,6 +33,15 @@ KEPT = {
     "marts.agg_daily_stats": [],
     "marts.fct_llm_requests": [],
     "marts.agg_cost_daily": [],
+    "marts.agg_cost_statements": [],
+    "marts.agg_cost_coverage": [],
+    "marts.agg_cost_charges": [],
+    "marts.agg_cost_reconciliation": [],
+    "marts.fct_cost_lines": [],
+    "marts.fct_cost_allocation": [],
+    "marts.agg_unit_costs": [],
+    "marts.agg_journey_costs": [],
+    "marts.agg_llm_pricing_daily": [],
     "marts.agg_scope_cost_daily": [],
     "marts.agg_budget_status": [],
     "marts.agg_budget_crossings": [],
@@ -94,7 +103,7 @@ def event(number: int, at: str, **more: str) -> bytes:
 def built(make_warehouse: Callable[[], Warehouse], small_sample: dict[str, list[bytes]]) -> Warehouse:
     """The small sample, received as it was made, built. Copied, never changed."""
     warehouse = make_warehouse()
-    for stream in STREAMS:
+    for stream in (*STREAMS, "costs"):
         warehouse.load(stream, small_sample[stream])
     warehouse.refresh()
     for stream, time in TIMES.items():
