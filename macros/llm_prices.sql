@@ -58,7 +58,7 @@
 {% macro touch_names_of_changed_seeds() %}
     {% if is_incremental() %}
         insert into ops.touched (target, kind, key)
-        select '{{ target_mark() }}', 'llm_name', name_key::text
+        select distinct '{{ target_mark() }}', 'llm_name', name_key::text
         from {{ this }}
         where
             exists (select from ops.touched where target = '{{ target_mark() }}' and kind = 'seed')

@@ -1,7 +1,8 @@
 {{
     config(
         meta={'touched': {'name_key': ['llm_name']}, 'touched_type': 'uuid', 'emits': ['name_key']},
-        indexes=[{'columns': ['name_key']}]
+        indexes=[{'columns': ['name_key']}],
+        pre_hook="{{ touch_names_of_changed_seeds() }}"
     )
 }}
 
