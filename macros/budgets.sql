@@ -39,3 +39,21 @@
 {% macro weeks_repeated(at_eve, at_week_before, at_rest, days) -%}
     ({{ at_eve }} - {{ at_week_before }}) * ({{ days }} / 7) + {{ at_rest }} - {{ at_week_before }}
 {%- endmacro %}
+
+
+{# Before forecasts are made: all of them are made anew on a new day, and where costs of past days changed. #}
+{% macro touch_forecasts() %}
+    {% if is_incremental() %}
+        insert into ops.touched (target, kind, key)
+        select '{{ target_mark() }}', 'forecast_scope', scope
+        from unnest(array['total', 'app', 'team', 'project', 'workspace', 'feature', 'user', 'model']) as scope
+        where
+            (select max(origin_date) from {{ this }}) is distinct from {{ utc_date(as_of()) }}
+            or exists (
+                select from ops.touched
+                where
+                    target = '{{ target_mark() }}' and kind = 'agg_cost_daily.cost_date'
+                    and key::date < {{ utc_date(as_of()) }}
+            )
+    {% endif %}
+{% endmacro %}

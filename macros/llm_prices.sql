@@ -64,7 +64,9 @@
             exists (select from ops.touched where target = '{{ target_mark() }}' and kind = 'seed')
             and name_key::text not in (
                 select key from ops.touched where target = '{{ target_mark() }}' and kind = 'llm_name'
-            )
+            );
+        -- thousands of names, where the planner still knows of none
+        analyze ops.touched
     {% endif %}
 {% endmacro %}
 

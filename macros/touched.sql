@@ -49,6 +49,16 @@
 {%- endmacro %}
 
 
+{# False, and told before anything is read, where a model has no key to replace. #}
+{% macro if_any_listed() -%}
+    {%- if is_incremental() -%}
+        exists (select from {{ touched_keys() }} as listed (key))
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
 {#
     where_touched for what reads a stream of raw that has a partition a day. The days on which the listed keys' rows were
     received are written out, so that the partitions of all other days are neither planned nor locked nor read. `index`

@@ -20,8 +20,9 @@ def to_build(
 
     `stale` and `rebuilt` are names: seeds, views and tables that are not as the project says, and incremental models
     that are built whole. With `keys_listed` the work list holds keys, and every incremental model may have some to
-    replace. Without, those may that stand on a stale seed whose rows are compared (`meta.compared`). Tables are built
-    each time: they are for what depends on now.
+    replace. Without, those may that stand on a stale seed whose rows are compared (`meta.compared`), and those that
+    find out themselves what the hour changed (`meta.depends_on_now`). Tables are built each time: they are for what
+    depends on now.
     """
     made = dict(_made_by_dbt(manifest))
     anew = {
@@ -32,7 +33,12 @@ def to_build(
     affected = (
         made.keys() if keys_listed else model_state.below(manifest, anew & model_state.compared_seeds(manifest).keys())
     )
-    changed = {unique_id for unique_id in made.keys() & affected if _kind(made[unique_id]) == "incremental"}
+    changed = {
+        unique_id
+        for unique_id, node in made.items()
+        if _kind(node) == "incremental"
+        and (unique_id in affected or node["config"].get("meta", {}).get("depends_on_now"))
+    }
     return anew | changed | _views_on(manifest, anew)
 
 

@@ -64,6 +64,11 @@ def test_built_is_what_has_keys_what_is_stale_and_what_depends_on_now(manifest, 
     assert to_build(manifest, stale=stale, rebuilt=rebuilt, keys_listed=keys_listed) == built
 
 
+def test_an_incremental_model_that_depends_on_now_is_built_each_time_and_views_on_it_stay(manifest):
+    manifest["nodes"]["fact"]["config"]["meta"] = {"depends_on_now": True}
+    assert to_build(manifest, stale=[], rebuilt=[], keys_listed=False) == {"fact", "now", "shown"}
+
+
 def test_hourly_tests_are_of_what_was_built(manifest):
     assert lean_tests_of(manifest, {"now", "shown"}) == {"of_fact_and_now", "of_raw"}
     assert lean_tests_of(manifest, {"prices"}) == {"of_prices", "of_raw"}

@@ -205,7 +205,46 @@ def test_what_comes_later_changes_no_earlier_back_test(series, copy_warehouse):
     changed.query(
         "update marts.agg_scope_cost_daily set cost_usd = 50 * cost_usd - 100 where cost_date >= %s returning 1", moment
     )
+    # Nothing that a refresh knows of has changed these costs.
+    changed.query("delete from marts.agg_forecast_backtests returning 1")
     changed.refresh("2026-03-16T09:00:00Z")
     assert [row[:5] for row in changed.query(BACKTESTS, False, moment)] == forecasts
     assert changed.query(BACKTESTS, True, moment) == outcomes
     assert changed.query(BACKTESTS, False, MONDAY) != later
+
+
+def test_forecasts_are_made_on_a_new_day_and_where_past_days_cost_something_else(built, copy_warehouse):
+    warehouse = copy_warehouse(built)
+    total = "select max(xmin::text), count(*) from marts.agg_forecast_backtests where scope = 'total'"
+
+    def written_anew(as_of: str) -> bool:
+        before = warehouse.query(total)
+        warehouse.refresh(as_of)
+        return warehouse.query(total) != before
+
+    spent = "select spent_usd from marts.agg_cost_forecast where scope = 'total' and period = 'month'"
+    warehouse.load("llm_requests", [request(7, "2026-03-11", "1.00")])
+    assert not written_anew("2026-03-11T13:00:00Z")
+    assert warehouse.query(spent) == [(61,)]
+    warehouse.load("llm_requests", [request(8, "2026-03-10", "1.00")])
+    assert written_anew("2026-03-11T14:00:00Z")
+    assert not written_anew("2026-03-11T15:00:00Z")
+    assert written_anew("2026-03-12T00:00:00Z")
+    assert warehouse.query(spent) == [(62,)]
+
+
+def test_the_dearest_values_are_forecast_and_those_with_a_budget(project, built, copy_warehouse):
+    warehouse = copy_warehouse(built)
+    users = [(f"u{number}", date(2026, 3, 10), number) for number in range(1, 103)]
+    statement = INSERT.replace("'team'", "'user'")
+    warehouse.query(statement, *map(list, zip(*users, strict=True)))
+    budgets = project / "seeds" / "budgets.csv"
+    budgets.write_text(BUDGETS + "of_one,user,u1,month,5,2026-03-01,\n", encoding="utf-8")
+    try:
+        warehouse.refresh("2026-03-12T00:00:00Z")
+    finally:
+        budgets.write_text(BUDGETS, encoding="utf-8")
+    forecast = "select scope_value from marts.agg_cost_forecast where scope = 'user' and period = 'month'"
+    # Whoever has no name cost 60 dollars.
+    known = {user for (user,) in warehouse.query(forecast)} - {"unattributed"}
+    assert known == {"u1"} | {f"u{number}" for number in range(4, 103)}

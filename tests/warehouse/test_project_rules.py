@@ -35,6 +35,8 @@ TESTED_ELSEWHERE = {
     "plan_whole_build": "speed alone hangs on it",
     "postgres__load_csv_rows": "every warehouse's seeds are loaded by it",
     "postgres__create_table_as": "test_whole_build looks at the keys of marts",
+    "touch_forecasts": "test_budgets: forecasts are made on a new day",
+    "if_any_listed": "test_budgets: forecasts are made on a new day",
     "listed_keys": "a nightly and an hourly test are made of it",
     "among_listed": "a nightly and an hourly test are made of it",
     "days_add_up_to_sessions": "a nightly and an hourly test are made of it",

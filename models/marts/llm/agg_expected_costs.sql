@@ -6,28 +6,35 @@ today as (
     select {{ utc_date(as_of()) }} as today
 ),
 
-budgeted_users as (
-    select scope_value as user_id from {{ ref('budgets') }}
-    where scope = 'user'
-),
-
--- whatever cost something lately or this year; of users those with a budget alone
-series as (
+-- whatever cost something lately or this year
+costly as (
     select
         costs.scope,
         costs.scope_value,
         today.today,
         min(costs.cost_date) as first_date,
-        greatest(min(costs.cost_date), today.today - {{ forecast_setting('backtest_days') }}::integer) as start_date
+        greatest(min(costs.cost_date), today.today - {{ forecast_setting('backtest_days') }}::integer) as start_date,
+        coalesce(sum(costs.cost_usd) filter (where costs.cost_date >= today.today - {{ usual_days() }}), 0)
+            as lately_usd
     from {{ ref('agg_scope_cost_daily') }} as costs
     cross join today
-    where
-        costs.cost_date < today.today
-        and (costs.scope <> 'user' or costs.scope_value in (select user_id from budgeted_users))
+    where costs.cost_date < today.today
     group by costs.scope, costs.scope_value, today.today
     having
         max(costs.cost_date)
         >= least({{ period_start("'year'", 'today.today') }}, today.today - 7 * {{ forecast_weeks() }})
+),
+
+ranked as (
+    select *, row_number() over (partition by scope order by lately_usd desc, scope_value) as place
+    from costly
+),
+
+series as (
+    select * from ranked
+    where
+        place <= {{ forecast_setting('values_per_scope') }}
+        or (scope, scope_value) in (select scope, scope_value from {{ ref('budgets') }})
 ),
 
 days as (

@@ -1,4 +1,9 @@
-{{ config(materialized='table') }}
+{{
+    config(
+        meta={'touched': {'scope': ['forecast_scope']}, 'depends_on_now': true},
+        pre_hook="{{ touch_forecasts() }}"
+    )
+}}
 
 {% set periods = ['day', 'week', 'month', 'quarter', 'year'] %}
 
@@ -91,8 +96,12 @@ select distinct
     cost_end - cost_total as actual_usd
 from origins
 where
-    origin_date = today
-    or (
-        has_history
-        and (days_read = history_days or days_read >= 7 * {{ forecast_weeks() }} + {{ usual_days() }})
+    {{ if_any_listed() }}
+    and {{ where_touched('scope') }}
+    and (
+        origin_date = today
+        or (
+            has_history
+            and (days_read = history_days or days_read >= 7 * {{ forecast_weeks() }} + {{ usual_days() }})
+        )
     )
