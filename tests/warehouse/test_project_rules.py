@@ -85,7 +85,7 @@ LEDGER = {"loads", "superseded"}
 OF_NEW_LOADS = {"session_group", "workspace", "llm_name", "cost"}
 
 # Kinds that a model's own hook adds, from what the price seeds cover.
-OF_HOOKS = {"repriced_group"}
+OF_HOOKS = {"repriced_group", "forecast_scope"}
 
 # Intermediate models that hold a bag of rows: two equal ones both count.
 WITHOUT_KEY = {
