@@ -20,9 +20,21 @@
 
 with
 
-tellings as (
+-- read as often as it is named: a copy of every request would be more
+tellings as not materialized (
     select * from {{ ref('int_llm_tellings') }}
     where {{ where_touched('session_group') }}
+),
+
+-- of groups with a request that may have been told twice
+contested as (
+    select session_group, telling_key, told_by, model, total_tokens, stopped, occurred_at
+    from tellings
+    where
+        session_group in (
+            select in_browser.session_group from tellings as in_browser
+            where in_browser.told_by = 'browser'
+        )
 ),
 
 -- a rating stands in a group of its own as a rule: the work list names it beside the group of its request
@@ -39,7 +51,7 @@ feedback as (
 ),
 
 candidates as (
-    {{ candidate_tellings('tellings') }}
+    {{ candidate_tellings('contested') }}
 ),
 
 pairs as (
@@ -59,8 +71,8 @@ pairs as (
                 browser.telling_key
         ) as browser_rank
     from candidates
-    inner join tellings as browser on candidates.browser_key = browser.telling_key
-    inner join tellings as server on candidates.server_key = server.telling_key
+    inner join contested as browser on candidates.browser_key = browser.telling_key
+    inner join contested as server on candidates.server_key = server.telling_key
     where
         browser.occurred_at between server.occurred_at - interval '60 seconds'
         and server.occurred_at + interval '60 seconds'
@@ -125,7 +137,7 @@ select
     null::jsonb as priced
 from tellings as told
 left join matches as matched on told.telling_key = matched.server_key
-left join tellings as browser on matched.browser_key = browser.telling_key
+left join tellings as browser on matched.browser_key = browser.telling_key and browser.told_by = 'browser'
 left join feedback as by_request
     on told.request_id = by_request.request_id
 left join feedback as by_message
