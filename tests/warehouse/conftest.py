@@ -14,7 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from ingest.connection import Server, connect
 from ingest.load import load_file, load_paths
@@ -54,6 +56,27 @@ def copied_project(folder: Path) -> Iterator[Path]:
         yield folder
 
 
+# dbt parses the whole project anew, which takes it seconds, when the database is not named as it was the last time.
+NAME_WHILE_REFRESHED = f"tidemark_test_refreshed_{os.getpid()}"
+
+
+@contextlib.contextmanager
+def under_one_name(server: Server) -> Iterator[Server]:
+    """The same database under a name that all have in turn; under its own if somebody is connected."""
+    rename = sql.SQL("alter database {} rename to {}")
+    own, common = sql.Identifier(server.database), sql.Identifier(NAME_WHILE_REFRESHED)
+    with contextlib.closing(connect(server.with_database("postgres"), autocommit=True)) as connection:
+        try:
+            connection.execute(rename.format(own, common))
+        except psycopg.errors.ObjectInUse:
+            yield server
+            return
+        try:
+            yield server.with_database(NAME_WHILE_REFRESHED)
+        finally:
+            connection.execute(rename.format(common, own))
+
+
 class Warehouse:
     """A migrated database with the project's models on top."""
 
@@ -76,7 +99,8 @@ class Warehouse:
             patch.setenv("TIDEMARK_AS_OF", str(as_of))
             for name in [name for name in os.environ if name.startswith("PG")]:
                 patch.delenv(name)
-            return refresh(self.server, quiet=True, check_all=check_all)
+            with under_one_name(self.server) as server:
+                return refresh(server, quiet=True, check_all=check_all)
 
     def query(self, statement: str, *parameters: object) -> list[tuple]:
         """Rows of a statement."""
