@@ -19,13 +19,17 @@ models as (
 -- each model beside all others of its feature together
 sides as (
     select
-        models.*,
+        models.app_id,
+        models.feature_id,
+        models.provider,
+        models.model,
         (models.provider, models.model) = (latencies.provider, latencies.model) as is_own,
         latencies.latency_bucket,
         sum(latencies.requests) as requests
     from models
     inner join latencies on models.app_id = latencies.app_id and models.feature_id = latencies.feature_id
-    group by 1, 2, 3, 4, 5, 6
+    group by
+        models.app_id, models.feature_id, models.provider, models.model, is_own, latencies.latency_bucket
 ),
 
 running as (

@@ -48,7 +48,7 @@ used as (
     from sessions
     cross join lateral unnest(features_used) as feature (feature_id)
     union all
-    select usage_date, 'app', app_id, app_id, session_key from sessions
+    select usage_date, 'app', app_id, app_id as scope_value, session_key from sessions
     union all
     select usage_date, 'workspace', app_id, workspace_id, session_key from sessions
     where workspace_id is not null

@@ -32,7 +32,10 @@ sums (relation, day, app_id, told, expected) as (
     group by request_date, app_id
     union all
     select 'agg_usage_daily', usage_date, counted.app_id, counted.sessions, facts.total_sessions
-    from (select * from {{ ref('agg_usage_daily') }} where scope = 'app') as counted
+    from (
+        select * from {{ ref('agg_usage_daily') }}
+        where scope = 'app'
+    ) as counted
     full join {{ ref('agg_daily_stats') }} as facts
         on counted.app_id = facts.app_id and counted.usage_date = facts.stat_date
     union all
@@ -46,19 +49,19 @@ sums (relation, day, app_id, told, expected) as (
     full join {{ ref('agg_daily_stats') }} as facts
         on counted.app_id = facts.app_id and counted.impact_date = facts.stat_date
     union all
-    select 'agg_revenue', revenue_date, app_id, counted.revenue_usd, facts.revenue_usd
+    select 'agg_revenue', revenue_date, app_id, counted.revenue_usd, facts.earned_usd
     from (
         select revenue_date, app_id, sum(revenue_usd) as revenue_usd
         from {{ ref('agg_revenue') }}
         group by revenue_date, app_id
     ) as counted
     full join (
-        select session_date as revenue_date, app_id, sum(conversion_value) as revenue_usd
+        select session_date as revenue_date, app_id, sum(conversion_value) as earned_usd
         from {{ ref('fct_sessions') }}
         group by session_date, app_id
     ) as facts using (revenue_date, app_id)
     union all
-    select 'agg_user_summary', summary_date, null, counted.sessions, facts.sessions
+    select 'agg_user_summary', summary_date, null, counted.sessions, facts.visits
     from (
         select summary_date, sum(sessions) as sessions
         from {{ ref('agg_user_summary') }}
@@ -66,7 +69,7 @@ sums (relation, day, app_id, told, expected) as (
         having sum(sessions) > 0
     ) as counted
     full join (
-        select session_date as summary_date, count(*) as sessions
+        select session_date as summary_date, count(*) as visits
         from {{ ref('fct_sessions') }}
         group by session_date
     ) as facts using (summary_date)

@@ -23,7 +23,9 @@ wanted (rule, threshold) as (
 select
     wanted.rule as wanted_rule,
     wanted.threshold as wanted_threshold,
-    rules.*
+    rules.rule,
+    rules.threshold,
+    rules.value
 from wanted
 full join {{ ref('recommendation_rules') }} as rules
     on wanted.rule = rules.rule and wanted.threshold = rules.threshold
