@@ -2,6 +2,6 @@
 select count(*) as settings
 from {{ ref('forecast_settings') }}
 having
-    count(*) <> 3
+    count(*) <> 4
     or min(value) <= 0
     or max(value) filter (where setting = 'interval_share') >= 1
