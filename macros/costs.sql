@@ -120,3 +120,18 @@
     from {{ ref('agg_cost_daily') }}
     group by cost_date, {{ column }}
 {%- endmacro %}
+
+
+{# What a unit of a currency was worth on a day, US dollars; null where the seed knows no rate. One rate at most, whatever the seed says: a join must not multiply money. #}
+{% macro usd_per_unit(currency, day) -%}
+    (
+        select known.usd_per_unit
+        from {{ ref('currency_rates') }} as known
+        where
+            known.currency = {{ currency }}
+            and known.valid_from <= {{ day }}
+            and {{ day }} < coalesce(known.valid_to, 'infinity')
+        order by known.valid_from desc, known.usd_per_unit
+        limit 1
+    )
+{%- endmacro %}

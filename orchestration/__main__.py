@@ -10,7 +10,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from ingest.connection import connect, resolve
+from ingest.connection import Server, connect, resolve
 from ingest.errors import TidemarkError
 
 
@@ -154,6 +154,89 @@ def purge(before: datetime, database: str | None) -> None:
         f"{len(done.partitions)} raw partitions dropped."
     )
     click.echo("The next refresh takes the events and page views of those days out of the marts.")
+
+
+@orchestration.group(invoke_without_command=True)
+@click.option("--all", "everything", is_flag=True, help="Also those accepted or dismissed.")
+@click.option("--evidence", is_flag=True, help="With the numbers they rest on.")
+@click.option("--json", "json_lines", is_flag=True, help="One JSON object per line, with everything.")
+@click.option("--database", help="Database on the embedded server.")
+@click.pass_context
+def recommendations(
+    context: click.Context, everything: bool, evidence: bool, json_lines: bool, database: str | None
+) -> None:
+    """List what the warehouse recommends, the most pressing first, and keep what is decided on it.
+
+    A KEY may be cut short as long as it still means one recommendation.
+    """
+    server = context.obj = resolve(database, reading=True)
+    if context.invoked_subcommand is not None:
+        return
+    from ingest.shown import as_json as encoded
+    from ingest.shown import print_table
+    from orchestration.recommendations import recommendations as read_recommendations
+
+    with connect(server, autocommit=True) as connection:
+        found = read_recommendations(connection, everything)
+    if json_lines:
+        for row in found:
+            click.echo(encoded(row))
+        return
+    print_table([_recommendation_row(row, everything, evidence) for row in found])
+    if not found:
+        click.echo("no recommendations", err=True)
+
+
+def _recommendation_row(row: dict[str, Any], everything: bool, evidence: bool) -> dict[str, Any]:
+    shown = {
+        "key": str(row["recommendation_key"])[:8],
+        "priority": row["priority"],
+        "rule": row["rule"],
+        "what to do": row["title"],
+        "app": row["app_id"],
+        "saving_usd": row["estimated_saving_usd"],
+        "since": f"{row['first_seen_at']:%Y-%m-%d}" if row["first_seen_at"] else None,
+    }
+    if everything:
+        shown |= {"state": row["state"], "by": row["decided_by"], "note": row["note"]}
+    if evidence:
+        shown["evidence"] = ", ".join(f"{name} {value}" for name, value in row["evidence"].items())
+    return shown
+
+
+@recommendations.command()
+@click.argument("key", metavar="KEY")
+@click.option("--note", metavar="TEXT", help="Why; kept with the decision.")
+@click.pass_obj
+def accept(server: Server, key: str, note: str | None) -> None:
+    """Keep that a recommendation was accepted."""
+    _decide(server, key, "accepted", note)
+
+
+@recommendations.command()
+@click.argument("key", metavar="KEY")
+@click.option("--note", metavar="TEXT", help="Why; kept with the decision.")
+@click.pass_obj
+def dismiss(server: Server, key: str, note: str | None) -> None:
+    """Keep that a recommendation was dismissed: it is no longer listed, whatever later runs say."""
+    _decide(server, key, "dismissed", note)
+
+
+@recommendations.command()
+@click.argument("key", metavar="KEY")
+@click.option("--note", metavar="TEXT", help="Why; kept with the decision.")
+@click.pass_obj
+def reopen(server: Server, key: str, note: str | None) -> None:
+    """Take a decision back."""
+    _decide(server, key, "open", note)
+
+
+def _decide(server: Server, key: str, state: str, note: str | None) -> None:
+    from orchestration.recommendations import decide
+
+    with connect(server, autocommit=True) as connection:
+        done = decide(connection, key, state, note)
+    click.echo(f"{state}: {done['title']} ({done['recommendation_key']})")
 
 
 @orchestration.command()

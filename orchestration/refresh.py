@@ -16,7 +16,7 @@ import psycopg
 from ingest.connection import Server, connect
 from ingest.enrich import Kind, Source, enrich, open_sources
 from ingest.errors import TidemarkError
-from orchestration import budget_alerts, model_state, replay, selection, work_list
+from orchestration import budget_alerts, model_state, recommendations, replay, selection, work_list
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 TARGETS = ("prod", "dev")
@@ -287,6 +287,7 @@ def _complete(connection: psycopg.Connection, refresh: Refresh, manifest: Mappin
             [refresh.to_seq, refresh.to_seq, refresh.target],
         )
         budget_alerts.give(connection, refresh.target, manifest, refresh.refresh_id, refresh.as_of)
+        recommendations.note_sightings(connection, refresh.target, manifest, refresh.as_of)
         _keep_state(connection, refresh, manifest)
         connection.execute(
             """

@@ -55,19 +55,8 @@ dated as (
 ),
 
 converted as (
-    select dated.*, dated.amount * rates.usd_per_unit as amount_usd
+    select dated.*, dated.amount * {{ usd_per_unit('dated.currency', utc_date('dated.occurred_at')) }} as amount_usd
     from dated
-    -- one rate at most, whatever the seed says: a join must not multiply money
-    left join lateral (
-        select known.usd_per_unit
-        from {{ ref('currency_rates') }} as known
-        where
-            dated.currency = known.currency
-            and {{ utc_date('dated.occurred_at') }} >= known.valid_from
-            and {{ utc_date('dated.occurred_at') }} < coalesce(known.valid_to, 'infinity')
-        order by known.valid_from desc, known.usd_per_unit
-        limit 1
-    ) as rates on true
 ),
 
 days as (

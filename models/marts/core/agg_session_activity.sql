@@ -29,7 +29,7 @@ goals as (
         session_key,
         count(*) as goal_count,
         count(*) filter (where is_conversion) as conversion_count,
-        sum(value) filter (where is_conversion) as conversion_value
+        sum(value_usd) filter (where is_conversion) as conversion_value
     from {{ ref('fct_goals') }}
     where {{ where_touched('session_group') }}
     group by session_key

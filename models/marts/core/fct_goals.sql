@@ -61,28 +61,40 @@ goals as (
         currency
     from {{ ref('fct_events') }}
     where is_conversion and {{ where_touched('session_group') }}
+),
+
+valued as (
+    select
+        goals.*,
+        coalesce(goal_rules.is_conversion, true) as counts,
+        coalesce(goals.value, goal_rules.default_value) as worth
+    from goals
+    left join goal_rules on goals.goal_name = goal_rules.goal_name
 )
 
 select
     -- ids
-    goals.session_group,
-    goals.goal_id,
-    goals.session_key,
-    goals.visitor_id,
-    goals.user_id,
-    goals.app_id,
+    session_group,
+    goal_id,
+    session_key,
+    visitor_id,
+    user_id,
+    app_id,
 
     -- what
-    goals.goal_name,
-    goals.told_by,
-    coalesce(goal_rules.is_conversion, true) as is_conversion,
+    goal_name,
+    told_by,
+    counts as is_conversion,
 
     -- times
-    goals.reached_at,
-    {{ utc_date('goals.reached_at') }} as goal_date,
+    reached_at,
+    {{ utc_date('reached_at') }} as goal_date,
 
     -- measures
-    coalesce(goals.value, goal_rules.default_value) as value,
-    goals.currency
-from goals
-left join goal_rules on goals.goal_name = goal_rules.goal_name
+    worth as value,
+    currency,
+    case
+        when worth is not null
+            then worth * {{ usd_per_unit("upper(coalesce(valued.currency, 'USD'))", utc_date('valued.reached_at')) }}
+    end as value_usd
+from valued
