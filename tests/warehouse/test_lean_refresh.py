@@ -84,8 +84,9 @@ def test_with_nothing_new_only_what_depends_on_now_is_built(warehouse):
     assert run.tests_failed == []
     after = warehouse.query("select oid::regclass::text, xmin::text from pg_class where relkind in ('r', 'v')")
     made = {name for name, _ in set(after) - set(before)}
+    # Forecasts of a day that has been forecast are looked at, and left.
     assert {name for name in made if name.startswith(("staging.", "intermediate.", "marts."))} == {
-        f"marts.{name}" for name in DEPEND_ON_NOW
+        "marts.fct_anomalies"
     }
 
 
