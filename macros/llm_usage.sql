@@ -1,0 +1,204 @@
+{# A share or mean of counts and sums that stand beside it; null where there is nothing to divide by. #}
+{% macro ratio(numerator, denominator, digits=6) -%}
+    trim_scale(round(({{ numerator }})::numeric / nullif({{ denominator }}, 0), {{ digits }}))
+{%- endmacro %}
+
+
+{# Whether a request failed, by what its producer says. #}
+{% macro has_failed(status, status_code) -%}
+    coalesce(lower({{ status }}) in ('error', 'failed', 'failure', 'timeout'), false) or coalesce({{ status_code }} >= 400, false)
+{%- endmacro %}
+
+
+{# A number of the seed llm_settings. #}
+{% macro llm_setting(setting) -%}
+    (
+        select settings.value from {{ ref('llm_settings') }} as settings
+        where settings.setting = '{{ setting }}'
+    )
+{%- endmacro %}
+
+
+{#
+    The requests for which the condition on request_date holds, each with what became of it. All of it is found within
+    the UTC day, so that a day can be built by itself.
+#}
+{% macro request_outcomes(condition) -%}
+    select
+        requests.*,
+        judged.verdict,
+        told.has_failed,
+        told.was_stopped and not told.has_failed as was_stopped,
+        not told.has_failed and not told.was_stopped as has_succeeded,
+        -- the same message was asked before, or is later
+        coalesce(requests.requested_at > messages.first_asked_at, false) as is_repeat,
+        told.was_asked_again,
+        not (told.has_failed or told.was_asked_again or coalesce(judged.verdict = 'negative', false)) as went_well
+    from (select * from {{ ref('fct_llm_requests') }} where {{ condition }}) as requests
+    left join (
+        select request_date, app_id, message_id, min(requested_at) as first_asked_at, max(requested_at) as last_asked_at
+        from {{ ref('fct_llm_requests') }}
+        where message_id is not null and {{ condition }}
+        group by request_date, app_id, message_id
+        having min(requested_at) < max(requested_at)
+    ) as messages using (request_date, app_id, message_id)
+    -- a generation that was stopped, and its chat asked on at once
+    left join (
+        select distinct stopped.session_group, stopped.request_key
+        from (
+            select * from {{ ref('fct_llm_requests') }}
+            where (stopped or status = 'stopped') and {{ condition }}
+        ) as stopped
+        inner join (
+            select request_date, app_id, chat_id, requested_at from {{ ref('fct_llm_requests') }}
+            where chat_id is not null and {{ condition }}
+        ) as later using (request_date, app_id, chat_id)
+        where
+            later.requested_at > stopped.requested_at
+            and later.requested_at <= stopped.requested_at
+            + {{ llm_setting('retry_seconds') }} * interval '1 second'
+    ) as stops using (session_group, request_key)
+    cross join
+        lateral (
+            select coalesce(
+                case
+                    when requests.rating is not null then (
+                        select bands.verdict from {{ ref('rating_verdicts') }} as bands
+                        where bands.app_id in (requests.app_id, '*') and bands.rating_from <= requests.rating
+                        order by bands.app_id = '*', bands.rating_from desc
+                        limit 1
+                    )
+                end,
+                case
+                    when requests.feedback is not null then (
+                        select words.verdict from {{ ref('feedback_words') }} as words
+                        where words.word = lower(trim(requests.feedback))
+                    )
+                end
+            ) as verdict
+            {{ computed_once() }}
+        ) as judged
+    cross join
+        lateral (
+            select
+                {{ has_failed('requests.status', 'requests.status_code') }} as has_failed,
+                coalesce(requests.stopped or requests.status = 'stopped', false) as was_stopped,
+                coalesce(requests.regenerated, false)
+                or coalesce(requests.requested_at < messages.last_asked_at, false)
+                or stops.request_key is not null as was_asked_again
+        ) as told
+{%- endmacro %}
+
+
+{#
+    What the models did, by app, provider, model and, with `day`, by UTC day: `outcomes` is a relation as
+    request_outcomes gives it. Shares, ranks and the best are those within the app, and the day.
+#}
+{% macro model_performance(outcomes, day=none) -%}
+    {%- set among = ((day ~ ', ') if day else '') ~ 'app_id' -%}
+    select
+        -- ids
+        {{ among }},
+        provider,
+        model,
+
+        -- requests
+        requests,
+        {{ ratio('requests', 'sum(requests) over (partition by ' ~ among ~ ')') }} as request_share_rate,
+        succeeded_requests,
+        error_requests,
+        {{ ratio('error_requests', 'requests') }} as error_rate,
+        stopped_requests,
+        {{ ratio('stopped_requests', 'requests') }} as stop_rate,
+        regenerated_requests,
+        {{ ratio('regenerated_requests', 'requests') }} as regenerate_rate,
+        good_requests,
+        {{ ratio('good_requests', 'requests') }} as quality_score,
+
+        -- feedback
+        positive_requests,
+        negative_requests,
+        {{ ratio('positive_requests', 'positive_requests + negative_requests') }} as satisfaction_rate,
+        rated_requests,
+        rating_sum,
+        {{ ratio('rating_sum', 'rated_requests') }} as mean_rating,
+
+        -- tokens
+        uncached_input_tokens,
+        cache_read_tokens,
+        cache_write_tokens,
+        output_tokens,
+        reasoning_tokens,
+        total_tokens,
+
+        -- response time
+        timed_requests,
+        latencies[1] as p50_latency_ms,
+        latencies[2] as p95_latency_ms,
+        latencies[3] as p99_latency_ms,
+
+        -- cost
+        priced_requests,
+        requests - priced_requests as unpriced_requests,
+        cost_usd,
+        costed_tokens,
+        costed_tokens_usd,
+        {{ ratio('1000 * costed_tokens_usd', 'costed_tokens', 10) }} as cost_per_1k_tokens_usd,
+        priced_succeeded_requests,
+        {{ ratio('cost_usd', 'priced_succeeded_requests', 10) }} as cost_per_success_usd,
+        priced_good_requests,
+        efficiency_score,
+
+        -- places
+        {%- for name, column, direction in [
+            ('requests', 'requests', 'desc'), ('quality', 'good_requests::numeric / requests', 'desc'),
+            ('latency', 'latencies[2]', 'asc'), ('cost', 'cost_usd / nullif(priced_succeeded_requests, 0)', 'asc'),
+            ('efficiency', 'efficiency_score', 'desc')
+        ] %}
+        case when {{ column }} is not null then
+            rank() over (partition by {{ among }} order by {{ column }} {{ direction }} nulls last)
+        end as {{ name }}_rank{{ ',' if not loop.last }}
+        {%- endfor %}
+    from (
+        select
+            *,
+            case
+                when cost_usd is null then null
+                when priced_good_requests = 0 then 0
+                when cost_usd <= 0 then case when priced_succeeded_requests > 0 then 1 end
+                else {{ ratio(
+                    'priced_good_requests / cost_usd',
+                    'max(case when cost_usd > 0 then priced_good_requests / cost_usd end) over (partition by ' ~ among ~ ')'
+                ) }}
+            end as efficiency_score
+        from (
+            select
+                {{ among }},
+                coalesce(provider, 'unknown') as provider,
+                coalesce(model, 'unknown') as model,
+                count(*) as requests,
+                count(*) filter (where has_succeeded) as succeeded_requests,
+                count(*) filter (where has_failed) as error_requests,
+                count(*) filter (where was_stopped) as stopped_requests,
+                count(*) filter (where was_asked_again) as regenerated_requests,
+                count(*) filter (where went_well) as good_requests,
+                count(*) filter (where verdict = 'positive') as positive_requests,
+                count(*) filter (where verdict = 'negative') as negative_requests,
+                count(rating) as rated_requests,
+                sum(rating) as rating_sum,
+                {%- for kind in ['uncached_input', 'cache_read', 'cache_write', 'output', 'reasoning', 'total'] %}
+                sum({{ kind }}_tokens)::bigint as {{ kind }}_tokens,
+                {%- endfor %}
+                count(latency_ms) as timed_requests,
+                percentile_disc(array[0.5, 0.95, 0.99]) within group (order by latency_ms) as latencies,
+                count(cost_usd) as priced_requests,
+                sum(cost_usd) as cost_usd,
+                (sum(total_tokens) filter (where cost_usd is not null))::bigint as costed_tokens,
+                sum(cost_usd) filter (where total_tokens is not null) as costed_tokens_usd,
+                count(cost_usd) filter (where has_succeeded) as priced_succeeded_requests,
+                count(cost_usd) filter (where went_well) as priced_good_requests
+            from {{ outcomes }}
+            group by {{ among }}, coalesce(provider, 'unknown'), coalesce(model, 'unknown')
+        ) as counted
+    ) as scored
+{%- endmacro %}
