@@ -202,3 +202,55 @@
         ) as counted
     ) as scored
 {%- endmacro %}
+
+
+{#
+    Joins to `requests`, rows of fct_llm_requests, the rates of another model: request_cost then prices their tokens by
+    them. The kinds of tokens are those of the request itself, whatever the other model's provider counts as input.
+#}
+{% macro join_rates_of(provider, model) -%}
+    cross join
+        lateral (
+            select
+                coalesce(requests.cache_read_tokens, 0) as cache_read,
+                coalesce(requests.cache_write_tokens, 0) as cache_write,
+                coalesce(requests.cache_write_1h_tokens, 0) as cache_write_1h,
+                coalesce(requests.reasoning_tokens, 0) as reasoning
+        ) as told
+    cross join
+        lateral (
+            select
+                coalesce(requests.uncached_input_tokens, 0) as uncached,
+                coalesce(requests.output_tokens, told.reasoning) as output
+        ) as counted
+    cross join lateral (
+        {{ audio_tokens() }}
+    ) as heard
+    left join {{ ref('int_llm_rates') }} as rates
+        on {{ model }} = rates.model
+        and {{ provider }} = rates.provider
+        and coalesce(requests.service_tier, '') = rates.service_tier
+        and {{ rate_holds('requests.requested_at', 'counted.uncached + told.cache_read + told.cache_write') }}
+{%- endmacro %}
+
+
+{# Before routers are judged: the days of which a baseline's price, or what the baseline is, has changed. #}
+{% macro touch_days_of_changed_baselines() %}
+    {% if is_incremental() %}
+        insert into ops.touched (target, kind, key)
+        select distinct '{{ target_mark() }}', 'baseline_date', request_date::text
+        from {{ this }}
+        where
+            exists (
+                select from ops.touched
+                where target = '{{ target_mark() }}' and kind = 'seed' and key = 'baseline_models'
+            )
+            or baseline_models && (
+                select array_agg(rates.model) from {{ ref('int_llm_rates') }} as rates
+                where rates.name_key in (
+                    select key::uuid from ops.touched
+                    where target = '{{ target_mark() }}' and kind = 'int_llm_rates.name_key'
+                )
+            )
+    {% endif %}
+{% endmacro %}

@@ -65,6 +65,11 @@ TESTED_ELSEWHERE = {
     "llm_setting": "retry_seconds in test_llm_usage",
     "request_outcomes": "a_request_is_judged_by_its_day",
     "model_performance": "what_a_model_did_is_counted_once",
+    "rate_holds": "test_llm_prices: tiers, times of day, spans of days",
+    "audio_tokens": "a_token_is_in_one_kind",
+    "join_rates_of": "test_llm_usage: another model's price is what the request would have cost there",
+    "touch_names_listed_or_not": "test_llm_usage: a model put on the list and taken off",
+    "touch_days_of_changed_baselines": "test_llm_usage: a baseline that becomes dearer",
     "once_closed": "test_llm_prices: a price corrected after the day was closed",
     "touch_names_of_changed_seeds": "test_llm_prices: a corrected price",
     "touch_repriced_groups": "test_llm_prices: a corrected price",
@@ -88,7 +93,7 @@ LEDGER = {"loads", "superseded"}
 OF_NEW_LOADS = {"session_group", "workspace", "llm_name", "cost"}
 
 # Kinds that a model's own hook adds, from what the price seeds cover.
-OF_HOOKS = {"repriced_group", "forecast_scope"}
+OF_HOOKS = {"repriced_group", "forecast_scope", "baseline_date"}
 
 # Intermediate models that hold a bag of rows: two equal ones both count.
 WITHOUT_KEY = {
