@@ -19,82 +19,89 @@
 {%- endmacro %}
 
 
-{#
-    The requests for which the condition on request_date holds, each with what became of it. All of it is found within
-    the UTC day, so that a day can be built by itself.
-#}
-{% macro request_outcomes(condition) -%}
-    select
-        requests.*,
-        judged.verdict,
-        told.has_failed,
-        told.was_stopped and not told.has_failed as was_stopped,
-        not told.has_failed and not told.was_stopped as has_succeeded,
-        -- the same message was asked before, or is later
-        coalesce(requests.requested_at > messages.first_asked_at, false) as is_repeat,
-        told.was_asked_again,
-        not (told.has_failed or told.was_asked_again or coalesce(judged.verdict = 'negative', false)) as went_well
-    from (select * from {{ ref('fct_llm_requests') }} where {{ condition }}) as requests
-    left join (
-        select request_date, app_id, message_id, min(requested_at) as first_asked_at, max(requested_at) as last_asked_at
-        from {{ ref('fct_llm_requests') }}
-        where message_id is not null and {{ condition }}
-        group by request_date, app_id, message_id
-        having min(requested_at) < max(requested_at)
-    ) as messages using (request_date, app_id, message_id)
-    -- a generation that was stopped, and its chat asked on at once
-    left join (
-        select distinct stopped.session_group, stopped.request_key
-        from (
-            select * from {{ ref('fct_llm_requests') }}
-            where (stopped or status = 'stopped') and {{ condition }}
-        ) as stopped
-        inner join (
-            select request_date, app_id, chat_id, requested_at from {{ ref('fct_llm_requests') }}
-            where chat_id is not null and {{ condition }}
-        ) as later using (request_date, app_id, chat_id)
-        where
-            later.requested_at > stopped.requested_at
-            and later.requested_at <= stopped.requested_at
-            + {{ llm_setting('retry_seconds') }} * interval '1 second'
-    ) as stops using (session_group, request_key)
-    cross join
-        lateral (
-            select coalesce(
-                case
-                    when requests.rating is not null then (
-                        select bands.verdict from {{ ref('rating_verdicts') }} as bands
-                        where bands.app_id in (requests.app_id, '*') and bands.rating_from <= requests.rating
-                        order by bands.app_id = '*', bands.rating_from desc
-                        limit 1
-                    )
-                end,
-                case
-                    when requests.feedback is not null then (
-                        select words.verdict from {{ ref('feedback_words') }} as words
-                        where words.word = lower(trim(requests.feedback))
-                    )
-                end
-            ) as verdict
-            {{ computed_once() }}
-        ) as judged
-    cross join
-        lateral (
-            select
-                {{ has_failed('requests.status', 'requests.status_code') }} as has_failed,
-                coalesce(requests.stopped or requests.status = 'stopped', false) as was_stopped,
-                coalesce(requests.regenerated, false)
-                or coalesce(requests.requested_at < messages.last_asked_at, false)
-                or stops.request_key is not null as was_asked_again
-        ) as told
+{# What feedback means: by the rating, else by a word that is all of it; null where neither tells. #}
+{% macro feedback_verdict(app_id, rating, feedback) -%}
+    coalesce(
+        case
+            when {{ rating }} is not null then (
+                select bands.verdict from {{ ref('rating_verdicts') }} as bands
+                where bands.app_id in ({{ app_id }}, '*') and bands.rating_from <= {{ rating }}
+                order by bands.app_id = '*', bands.rating_from desc
+                limit 1
+            )
+        end,
+        case
+            when {{ feedback }} is not null then (
+                select words.verdict from {{ ref('feedback_words') }} as words
+                where words.word = lower(trim({{ feedback }}))
+            )
+        end
+    )
 {%- endmacro %}
 
 
 {#
-    What the models did, by app, provider, model and, with `day`, by UTC day: `outcomes` is a relation as
-    request_outcomes gives it. Shares, ranks and the best are those within the app, and the day.
+    Of the requests for which the condition on request_date holds, those that were asked again: all of it is found within
+    the UTC day, so that a day can be built by itself.
 #}
-{% macro model_performance(outcomes, day=none) -%}
+{% macro requests_asked_again(condition) -%}
+    select session_group, request_key
+    from {{ ref('fct_llm_requests') }}
+    where regenerated and {{ condition }}
+    union
+    -- the same message, later
+    select asked.session_group, asked.request_key
+    from (
+        select * from {{ ref('fct_llm_requests') }}
+        where message_id is not null and {{ condition }}
+    ) as asked
+    inner join (
+        select request_date, app_id, message_id, max(requested_at) as last_asked_at
+        from {{ ref('fct_llm_requests') }}
+        where message_id is not null and {{ condition }}
+        group by request_date, app_id, message_id
+        having count(*) > 1
+    ) as messages using (request_date, app_id, message_id)
+    where asked.requested_at < messages.last_asked_at
+    union
+    -- a generation that was stopped, and its chat asked on at once
+    select stopped.session_group, stopped.request_key
+    from (
+        select * from {{ ref('fct_llm_requests') }}
+        where (stopped or status = 'stopped') and chat_id is not null and {{ condition }}
+    ) as stopped
+    inner join (
+        select request_date, app_id, chat_id, requested_at from {{ ref('fct_llm_requests') }}
+        where chat_id is not null and {{ condition }}
+    ) as later using (request_date, app_id, chat_id)
+    where
+        later.requested_at > stopped.requested_at
+        and later.requested_at <= stopped.requested_at
+        + {{ llm_setting('retry_seconds') }} * interval '1 second'
+{%- endmacro %}
+
+
+{# How a request of fct_llm_requests ended: what failed was not stopped. #}
+{% macro request_outcome(requests) -%}
+    case
+        when {{ has_failed(requests ~ '.status', requests ~ '.status_code') }} then 'failed'
+        when {{ requests }}.stopped or {{ requests }}.status = 'stopped' then 'stopped'
+        else 'succeeded'
+    end
+{%- endmacro %}
+
+
+{# Whether nothing tells against a request. #}
+{% macro went_well(outcome, asked_again, verdict) -%}
+    ({{ outcome }} <> 'failed' and not {{ asked_again }} and {{ verdict }} <> 'negative')
+{%- endmacro %}
+
+
+{#
+    What the models did on the days for which the condition on request_date holds, by app, provider, model and, with
+    `day`, by UTC day. Shares, places and the best are those within the app, and the day.
+#}
+{% macro model_performance(condition, day=none) -%}
     {%- set among = ((day ~ ', ') if day else '') ~ 'app_id' -%}
     select
         -- ids
@@ -132,7 +139,7 @@
         total_tokens,
 
         -- response time
-        timed_requests,
+        coalesce(timed_requests, 0) as timed_requests,
         latencies[1] as p50_latency_ms,
         latencies[2] as p95_latency_ms,
         latencies[3] as p99_latency_ms,
@@ -174,32 +181,44 @@
         from (
             select
                 {{ among }},
-                coalesce(provider, 'unknown') as provider,
-                coalesce(model, 'unknown') as model,
-                count(*) as requests,
-                count(*) filter (where has_succeeded) as succeeded_requests,
-                count(*) filter (where has_failed) as error_requests,
-                count(*) filter (where was_stopped) as stopped_requests,
-                count(*) filter (where was_asked_again) as regenerated_requests,
-                count(*) filter (where went_well) as good_requests,
-                count(*) filter (where verdict = 'positive') as positive_requests,
-                count(*) filter (where verdict = 'negative') as negative_requests,
-                count(rating) as rated_requests,
-                sum(rating) as rating_sum,
+                provider,
+                model,
+                sum(requests)::bigint as requests,
+                {%- for outcome, name in [('succeeded', 'succeeded'), ('failed', 'error'), ('stopped', 'stopped')] %}
+                coalesce(sum(requests) filter (where outcome = '{{ outcome }}'), 0)::bigint as {{ name }}_requests,
+                {%- endfor %}
+                coalesce(sum(requests) filter (where was_asked_again), 0)::bigint as regenerated_requests,
+                coalesce(sum(requests) filter (where went_well), 0)::bigint as good_requests,
+                coalesce(sum(requests) filter (where verdict = 'positive'), 0)::bigint as positive_requests,
+                coalesce(sum(requests) filter (where verdict = 'negative'), 0)::bigint as negative_requests,
+                sum(rated_requests)::bigint as rated_requests,
+                sum(rating_sum) as rating_sum,
                 {%- for kind in ['uncached_input', 'cache_read', 'cache_write', 'output', 'reasoning', 'total'] %}
                 sum({{ kind }}_tokens)::bigint as {{ kind }}_tokens,
                 {%- endfor %}
-                count(latency_ms) as timed_requests,
-                percentile_disc(array[0.5, 0.95, 0.99]) within group (order by latency_ms) as latencies,
-                count(cost_usd) as priced_requests,
+                sum(priced_requests)::bigint as priced_requests,
                 sum(cost_usd) as cost_usd,
-                (sum(total_tokens) filter (where cost_usd is not null))::bigint as costed_tokens,
-                sum(cost_usd) filter (where total_tokens is not null) as costed_tokens_usd,
-                count(cost_usd) filter (where has_succeeded) as priced_succeeded_requests,
-                count(cost_usd) filter (where went_well) as priced_good_requests
-            from {{ outcomes }}
-            group by {{ among }}, coalesce(provider, 'unknown'), coalesce(model, 'unknown')
+                sum(costed_tokens)::bigint as costed_tokens,
+                sum(costed_tokens_usd) as costed_tokens_usd,
+                coalesce(sum(priced_requests) filter (where outcome = 'succeeded'), 0)::bigint
+                    as priced_succeeded_requests,
+                coalesce(sum(priced_requests) filter (where went_well), 0)::bigint as priced_good_requests
+            from {{ ref('agg_llm_outcomes') }}
+            where {{ condition }}
+            group by {{ among }}, provider, model
         ) as counted
+        -- percentiles do not add up: of the requests themselves
+        left join (
+            select
+                {{ among }},
+                coalesce(provider, 'unknown') as provider,
+                coalesce(model, 'unknown') as model,
+                count(*) as timed_requests,
+                percentile_disc(array[0.5, 0.95, 0.99]) within group (order by latency_ms) as latencies
+            from {{ ref('fct_llm_requests') }}
+            where latency_ms is not null and {{ condition }}
+            group by {{ among }}, coalesce(provider, 'unknown'), coalesce(model, 'unknown')
+        ) as timed using ({{ among }}, provider, model)
     ) as scored
 {%- endmacro %}
 
@@ -234,7 +253,7 @@
 {%- endmacro %}
 
 
-{# Before routers are judged: the days of which a baseline's price, or what the baseline is, has changed. #}
+{# Before requests are counted: the days of which a baseline's price, or what the baseline is, has changed. #}
 {% macro touch_days_of_changed_baselines() %}
     {% if is_incremental() %}
         insert into ops.touched (target, kind, key)
@@ -245,8 +264,8 @@
                 select from ops.touched
                 where target = '{{ target_mark() }}' and kind = 'seed' and key = 'baseline_models'
             )
-            or baseline_models && (
-                select array_agg(rates.model) from {{ ref('int_llm_rates') }} as rates
+            or baseline_model in (
+                select rates.model from {{ ref('int_llm_rates') }} as rates
                 where rates.name_key in (
                     select key::uuid from ops.touched
                     where target = '{{ target_mark() }}' and kind = 'int_llm_rates.name_key'

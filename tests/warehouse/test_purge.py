@@ -42,6 +42,7 @@ KEPT = {
     "marts.agg_unit_costs": [],
     "marts.agg_journey_costs": [],
     "marts.agg_llm_pricing_daily": [],
+    "marts.agg_llm_outcomes": [],
     "marts.agg_model_performance": [],
     "marts.agg_model_performance_30d": [],
     "marts.agg_router_daily": [],

@@ -7,14 +7,4 @@
     )
 }}
 
-with
-
-outcomes as (
-    {{ request_outcomes(where_touched('request_date')) }}
-),
-
-final as (
-    {{ model_performance('outcomes', day='request_date') }}
-)
-
-select * from final
+{{ model_performance(where_touched('request_date'), day='request_date') }}

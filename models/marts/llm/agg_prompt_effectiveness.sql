@@ -9,51 +9,56 @@
 
 with
 
-outcomes as (
+asked_again as (
+    {{ requests_asked_again(where_touched('request_date')) }}
+),
+
+requests_of_chats as (
     select
-        request_date,
-        app_id,
-        chat_id,
-        coalesce(feature_id, 'unattributed') as feature_id,
-        coalesce(model, 'unknown') as model,
-        request_key,
-        requested_at,
-        rating,
-        num_nonnulls(rating, feedback) > 0 as has_feedback,
-        coalesce(verdict = 'positive', false) as is_liked,
-        coalesce(verdict = 'negative', false) as is_disliked,
-        has_succeeded,
-        was_stopped,
-        was_asked_again,
-        is_repeat,
-        went_well
-    from (
-        {{ request_outcomes(where_touched('request_date')) }}
-    ) as requests
+        requests.request_date,
+        requests.app_id,
+        requests.chat_id,
+        coalesce(requests.feature_id, 'unattributed') as feature_id,
+        coalesce(requests.model, 'unknown') as model,
+        requests.request_key,
+        coalesce(requests.message_id, requests.request_key::text) as message_id,
+        requests.requested_at,
+        {{ request_outcome('requests') }} as outcome,
+        asked_again.request_key is not null as was_asked_again,
+        coalesce(
+            {{ feedback_verdict('requests.app_id', 'requests.rating', 'requests.feedback') }}, 'none'
+        ) as verdict
+    from {{ ref('fct_llm_requests') }} as requests
+    left join asked_again using (session_group, request_key)
+    where requests.chat_id is not null and {{ where_touched('requests.request_date') }}
 ),
 
 -- the last request that was liked resolves a chat's day, else its last one if it succeeded and went well
 chats as (
     select distinct on (request_date, app_id, chat_id)
         request_date, app_id, chat_id, feature_id, model, requested_at,
-        is_liked or (has_succeeded and went_well) as is_resolved
-    from outcomes
-    where chat_id is not null
-    order by request_date, app_id, chat_id, is_liked desc, requested_at desc, request_key
+        verdict = 'positive'
+        or (outcome = 'succeeded' and {{ went_well('outcome', 'was_asked_again', 'verdict') }}) as is_resolved
+    from requests_of_chats
+    order by request_date, app_id, chat_id, (verdict = 'positive') desc, requested_at desc, request_key
 ),
 
--- a message asked again counts once
 messages as (
     select
         chats.request_date, chats.app_id, chats.chat_id, chats.feature_id, chats.model, chats.is_resolved,
-        count(*) filter (where not outcomes.is_repeat) as messages
+        count(distinct requests.message_id) as messages
     from chats
-    inner join outcomes
-        on chats.request_date = outcomes.request_date
-        and chats.app_id = outcomes.app_id
-        and chats.chat_id = outcomes.chat_id
-        and chats.requested_at >= outcomes.requested_at
+    inner join requests_of_chats as requests
+        on chats.request_date = requests.request_date
+        and chats.app_id = requests.app_id
+        and chats.chat_id = requests.chat_id
+        and chats.requested_at >= requests.requested_at
+    where chats.is_resolved
     group by chats.request_date, chats.app_id, chats.chat_id, chats.feature_id, chats.model, chats.is_resolved
+    union all
+    select request_date, app_id, chat_id, feature_id, model, is_resolved, null as messages
+    from chats
+    where not is_resolved
 ),
 
 chats_of_day as (
@@ -61,7 +66,7 @@ chats_of_day as (
         request_date, app_id, feature_id, model,
         count(*) as chats,
         count(*) filter (where is_resolved) as resolved_chats,
-        (sum(messages) filter (where is_resolved))::bigint as resolving_messages
+        sum(messages)::bigint as resolving_messages
     from messages
     group by request_date, app_id, feature_id, model
 ),
@@ -69,15 +74,16 @@ chats_of_day as (
 requests_of_day as (
     select
         request_date, app_id, feature_id, model,
-        count(*) as requests,
-        count(*) filter (where has_feedback) as feedback_requests,
-        count(*) filter (where is_liked) as thumbs_up,
-        count(*) filter (where is_disliked) as thumbs_down,
-        count(rating) as rated_requests,
-        sum(rating) as rating_sum,
-        count(*) filter (where was_asked_again) as regenerated_requests,
-        count(*) filter (where was_stopped) as stopped_requests
-    from outcomes
+        sum(requests)::bigint as requests,
+        sum(feedback_requests)::bigint as feedback_requests,
+        coalesce(sum(requests) filter (where verdict = 'positive'), 0)::bigint as thumbs_up,
+        coalesce(sum(requests) filter (where verdict = 'negative'), 0)::bigint as thumbs_down,
+        sum(rated_requests)::bigint as rated_requests,
+        sum(rating_sum) as rating_sum,
+        coalesce(sum(requests) filter (where was_asked_again), 0)::bigint as regenerated_requests,
+        coalesce(sum(requests) filter (where outcome = 'stopped'), 0)::bigint as stopped_requests
+    from {{ ref('agg_llm_outcomes') }}
+    where {{ where_touched('request_date') }}
     group by request_date, app_id, feature_id, model
 )
 
