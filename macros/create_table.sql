@@ -26,3 +26,9 @@
 {% macro plan_whole_build() %}
     {% if not is_incremental() %}set local enable_nestloop = off; set local enable_mergejoin = off{% endif %}
 {% endmacro %}
+
+
+{# Before a model built whole that counts many rows into few groups, of which the planner expects many: by hashing, not sorting. #}
+{% macro count_by_hash() %}
+    {% if not is_incremental() %}set local enable_sort = off{% endif %}
+{% endmacro %}

@@ -61,12 +61,30 @@
         select distinct '{{ target_mark() }}', 'llm_name', name_key::text
         from {{ this }}
         where
-            exists (select from ops.touched where target = '{{ target_mark() }}' and kind = 'seed')
+            exists (
+                select from ops.touched
+                where
+                    target = '{{ target_mark() }}' and kind = 'seed'
+                    -- these say which names there are, not what they cost
+                    and key not in ('baseline_models', 'what_if_models')
+            )
             and name_key::text not in (
                 select key from ops.touched where target = '{{ target_mark() }}' and kind = 'llm_name'
             );
         -- thousands of names, where the planner still knows of none
         analyze ops.touched
+    {% endif %}
+{% endmacro %}
+
+
+{# Before names are looked up: those that came along or are no more, and that no load tells of. #}
+{% macro touch_names_listed_or_not() %}
+    {% if is_incremental() %}
+        insert into ops.touched (target, kind, key)
+        select '{{ target_mark() }}', 'llm_name', name_key::text
+        from {{ this }} as known
+        full join {{ ref('stg_llm_names') }} as listed using (name_key)
+        where known.model is null or listed.model is null
     {% endif %}
 {% endmacro %}
 
@@ -146,6 +164,34 @@
             then requests.input_tokens
         else coalesce(requests.input_tokens, 0) + told.cache_read + told.cache_write
     end
+{%- endmacro %}
+
+
+{# Whether a rate holds at a time, and for so many input tokens, cached ones among them: the size of the whole input prices the whole request. #}
+{% macro rate_holds(at, input_tokens) -%}
+    {{ at }} >= rates.valid_from and {{ at }} < rates.valid_to
+    and (
+        (rates.daily_from = '00:00' and rates.daily_to = '24:00')
+        or (
+            ({{ at }} at time zone 'UTC')::time >= rates.daily_from
+            and ({{ at }} at time zone 'UTC')::time < rates.daily_to
+        )
+    )
+    and (
+        (rates.tier_start = 0 and rates.tier_end is null)
+        or (
+            {{ input_tokens }} > rates.tier_start - case when rates.tier_start = 0 then 1 else 0 end
+            and {{ input_tokens }} <= coalesce(rates.tier_end, {{ input_tokens }})
+        )
+    )
+{%- endmacro %}
+
+
+{# Of a request's tokens those of audio, which are never more than there are. #}
+{% macro audio_tokens() -%}
+    select
+        least(coalesce(requests.input_audio_tokens, 0), counted.uncached) as input_audio,
+        least(coalesce(requests.output_audio_tokens, 0), counted.output - told.reasoning) as output_audio
 {%- endmacro %}
 
 

@@ -95,15 +95,21 @@ from raw.llm_requests where anonymous_id is not null and {OF_NEW_LOADS}
 on conflict do nothing
 """
 
+# A router's other choice is looked up as its provider's and, where that has no such model, by its name alone.
 NAMES = f"""
 {NEW_LOADS}
 insert into ops.llm_names (name_key, provider, model, service_tier)
 select distinct on (1)
-    ops.llm_name_key(provider, model, service_tier), coalesce(provider, ''), model, coalesce(service_tier, '')
+    ops.llm_name_key(named.provider, named.model, service_tier), coalesce(named.provider, ''), named.model,
+    coalesce(service_tier, '')
 from (
-    select distinct provider, model, service_tier from raw.llm_requests
-    where model is not null and record_type = 'request' and not withheld and {OF_NEW_LOADS}
-) as named
+    select distinct provider, model, baseline_model, service_tier from raw.llm_requests
+    where num_nonnulls(model, baseline_model) > 0 and record_type = 'request' and not withheld and {OF_NEW_LOADS}
+) as told
+cross join lateral (
+    values (told.provider, told.model), (told.provider, told.baseline_model), (null, told.baseline_model)
+) as named (provider, model)
+where named.model is not null
 on conflict do nothing
 """
 

@@ -2,7 +2,7 @@
     config(
         meta={'touched': {'name_key': ['llm_name']}, 'touched_type': 'uuid'},
         indexes=[{'columns': ['name_key'], 'unique': True}],
-        pre_hook="{{ touch_names_of_changed_seeds() }}"
+        pre_hook=["{{ touch_names_of_changed_seeds() }}", "{{ touch_names_listed_or_not() }}"]
     )
 }}
 

@@ -45,6 +45,7 @@ select
     -- measures
     requests.input_tokens,
     requests.reasoning_tokens,
+    requests.cache_write_1h_tokens,
     requests.input_audio_tokens,
     requests.output_audio_tokens,
     requests.total_tokens,
@@ -83,22 +84,7 @@ left join {{ ref('int_llm_rates') }} as rates
     on requests.model = rates.model
     and coalesce(requests.provider, '') = rates.provider
     and coalesce(requests.service_tier, '') = rates.service_tier
-    and requests.occurred_at >= rates.valid_from and requests.occurred_at < rates.valid_to
-    and (
-        (rates.daily_from = '00:00' and rates.daily_to = '24:00')
-        or (
-            (requests.occurred_at at time zone 'UTC')::time >= rates.daily_from
-            and (requests.occurred_at at time zone 'UTC')::time < rates.daily_to
-        )
-    )
-    and (
-        (rates.tier_start = 0 and rates.tier_end is null)
-        or (
-            -- the whole request is priced by the size of its whole input
-            {{ all_input_tokens() }} > rates.tier_start - case when rates.tier_start = 0 then 1 else 0 end
-            and {{ all_input_tokens() }} <= coalesce(rates.tier_end, {{ all_input_tokens() }})
-        )
-    )
+    and {{ rate_holds('requests.occurred_at', all_input_tokens()) }}
 cross join
     lateral (
         select
@@ -112,9 +98,7 @@ cross join
     ) as counted
 cross join
     lateral (
-        select
-            least(coalesce(requests.input_audio_tokens, 0), counted.uncached) as input_audio,
-            least(coalesce(requests.output_audio_tokens, 0), counted.output - told.reasoning) as output_audio
+        {{ audio_tokens() }}
         {{ computed_once() }}
     ) as heard
 cross join lateral (

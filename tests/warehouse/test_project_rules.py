@@ -33,6 +33,7 @@ TESTED_ELSEWHERE = {
     "analyze_when_built_whole": "speed alone hangs on it",
     "contracted_columns": "test_purge reads closed sessions by it",
     "plan_whole_build": "speed alone hangs on it",
+    "count_by_hash": "speed alone hangs on it",
     "postgres__load_csv_rows": "every warehouse's seeds are loaded by it",
     "postgres__create_table_as": "test_whole_build looks at the keys of marts",
     "touch_forecasts": "test_budgets: forecasts are made on a new day",
@@ -62,6 +63,17 @@ TESTED_ELSEWHERE = {
     "computed_once": "speed alone hangs on it",
     "all_input_tokens": "a_token_is_in_one_kind",
     "request_cost": "a_token_is_in_one_kind",
+    "llm_setting": "retry_seconds in test_llm_usage",
+    "feedback_verdict": "a_request_is_judged_by_its_day",
+    "requests_asked_again": "a_request_is_judged_by_its_day",
+    "request_outcome": "a_request_is_judged_by_its_day",
+    "went_well": "a_request_is_judged_by_its_day",
+    "model_performance": "what_a_model_did_is_counted_once",
+    "rate_holds": "test_llm_prices: tiers, times of day, spans of days",
+    "audio_tokens": "a_token_is_in_one_kind",
+    "join_rates_of": "test_llm_usage: another model's price is what the request would have cost there",
+    "touch_names_listed_or_not": "test_llm_usage: a model put on the list and taken off",
+    "touch_days_of_changed_baselines": "test_llm_usage: a baseline that becomes dearer",
     "once_closed": "test_llm_prices: a price corrected after the day was closed",
     "touch_names_of_changed_seeds": "test_llm_prices: a corrected price",
     "touch_repriced_groups": "test_llm_prices: a corrected price",
@@ -90,7 +102,7 @@ LEDGER = {"loads", "superseded"}
 OF_NEW_LOADS = {"session_group", "workspace", "llm_name", "cost"}
 
 # Kinds that a model's own hook adds, from what the price seeds cover.
-OF_HOOKS = {"repriced_group", "forecast_scope"}
+OF_HOOKS = {"repriced_group", "forecast_scope", "baseline_date"}
 
 # Intermediate models that hold a bag of rows: two equal ones both count.
 WITHOUT_KEY = {

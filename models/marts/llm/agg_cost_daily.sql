@@ -45,7 +45,7 @@ owned as (
         total_tokens,
         cost_usd,
         cost_basis = 'unpriced' as is_unpriced,
-        coalesce(status = 'error', false) as is_failed
+        {{ has_failed('status', 'status_code') }} as is_failed
     from requests
     union all
     select

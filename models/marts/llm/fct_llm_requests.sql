@@ -68,6 +68,7 @@ final as (
         requests.uncached_input_tokens,
         requests.cache_read_tokens,
         requests.all_cache_write_tokens as cache_write_tokens,
+        requests.cache_write_1h_tokens,
         requests.input_audio_tokens,
         requests.all_output_tokens as output_tokens,
         requests.reasoning_tokens,

@@ -1,0 +1,10 @@
+{{
+    config(
+        meta={
+            'touched': {'request_date': ['fct_llm_requests.request_date']},
+            'touched_type': 'date'
+        }
+    )
+}}
+
+{{ model_performance(where_touched('request_date'), day='request_date') }}
