@@ -35,12 +35,3 @@
 {% macro latency_of_bucket(bucket) -%}
     round(power(1.1, {{ bucket }}))::bigint
 {%- endmacro %}
-
-
-{# Whether what was said of a request is that it was no good: a thumb down, or a word for it. #}
-{% macro is_negative_feedback(rating, feedback) -%}
-    (
-        coalesce({{ rating }} <= 0, false)
-        or coalesce(lower(trim({{ feedback }})) in ('negative', 'thumbs_down', 'down', 'dislike', 'bad'), false)
-    )
-{%- endmacro %}

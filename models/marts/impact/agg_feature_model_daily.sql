@@ -16,16 +16,16 @@ requests as (
         coalesce(feature_id, 'unattributed') as feature,
         coalesce(price_provider, provider, 'unattributed') as seller,
         coalesce(price_model, model, 'unattributed') as product,
-        coalesce(status = 'error', false) as has_failed,
-        not coalesce(
-            status in ('error', 'stopped') or stopped or regenerated
-            or {{ is_negative_feedback('rating', 'feedback') }}, false
-        ) as went_well,
+        {{ has_failed('told.status', 'told.status_code') }} as has_failed,
+        {{ request_outcome('told') }} = 'succeeded'
+        and regenerated is not true
+        and coalesce({{ feedback_verdict('told.app_id', 'told.rating', 'told.feedback') }}, '') <> 'negative'
+            as went_well,
         -- other variants, such as batches, have other prices
         coalesce(uncached_input_tokens >= {{ rule_threshold('cache', 'minimum_tokens') }}, false)
         and cache_read_tokens = 0
         and coalesce(price_variant, 'standard') = 'standard' as could_be_cached
-    from {{ ref('fct_llm_requests') }}
+    from {{ ref('fct_llm_requests') }} as told
     where {{ where_touched('request_date') }}
 ),
 
