@@ -219,3 +219,26 @@ def test_two_processes_at_once_apply_each_file_once(empty_database, version):
     assert sorted(applied, key=len) == sorted(([], missing), key=len)
     with connect(empty_database) as connection:
         assert contents(connection, {table: names for table, (names, _) in before.items()}) == before
+
+
+def test_baselines_that_were_told_before_are_looked_up_too(empty_database, tmp_path):
+    """A router's other choice, with the request's provider and by its name alone."""
+    requests = tmp_path / "llm_requests.ndjson"
+    requests.write_text(
+        json.dumps({
+            "requestId": "r", "provider": "google", "model": "gemini", "baselineModelId": "gpt-4-turbo",
+            "serviceTier": "batch", "timestamp": "2026-03-02T09:00:00Z",
+        })
+    )  # fmt: skip
+    with connect(empty_database) as connection:
+        build(connection, max(version for version in VERSIONS if version < 18))
+        connection.execute("select ops.make_partitions(1)")
+        connection.commit()
+        assert load_file(connection, requests).loaded == 1
+        migrate(connection)
+        found = connection.execute(
+            "select name_key, provider, model, service_tier from ops.llm_names order by provider"
+        )
+        assert [row[1:] for row in found] == [("", "gpt-4-turbo", "batch"), ("google", "gpt-4-turbo", "batch")]
+        keys = "select count(*) from ops.llm_names where name_key = ops.llm_name_key(provider, model, service_tier)"
+        assert connection.execute(keys).fetchone() == (2,)
