@@ -13,7 +13,7 @@ import pytest
 
 from ingest.connection import connect
 from orchestration.refresh import PROJECT_FOLDER
-from tests.warehouse.conftest import Warehouse
+from tests.warehouse.conftest import Warehouse, under_one_name
 
 START = datetime(2026, 3, 1, 9, tzinfo=timezone.utc)
 LONGEST_ID = 255
@@ -132,7 +132,11 @@ def test_no_model_compares_each_with_each(crowded):
         for path in (PROJECT_FOLDER / "target" / "compiled" / "tidemark" / "models").rglob("*.sql")
         if ".yml" not in str(path)
     }
-    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+    # Compiled names say of which database, too.
+    with (
+        under_one_name(warehouse.server) as server,
+        contextlib.closing(connect(server, autocommit=True)) as connection,
+    ):
         work = {
             model: busiest_node(
                 connection.execute(f"explain (analyze, timing off, format json) {compiled[model]}").fetchone()[0][0][
