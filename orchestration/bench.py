@@ -30,6 +30,7 @@ from ingest.sample import AS_OF, write_sample
 from ingest.server import home_folder
 from ingest.streams.registry import NAMES
 from orchestration.bench_build import CORE, build_floor, build_whole, write_sessions
+from orchestration.bench_costs import measure_costs
 from orchestration.bench_measure import Measure, best_of_turns, timed
 from orchestration.bench_refresh import measure_growth
 from orchestration.refresh import refresh
@@ -57,6 +58,7 @@ def bench() -> list[Measure]:
             measures += measure_build(server, Path(folder))
         with bench_database() as server:
             measures.append(measure_large_sample(server, Path(folder)))
+        measures += measure_costs(Path(folder))
         measures += measure_growth(Path(folder))
     return measures
 

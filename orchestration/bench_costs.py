@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -94,6 +95,7 @@ def build_floor(server: Server) -> None:
 
 def measure_costs(folder: Path) -> list[Measure]:
     """A first build of all marts of costs over one hand-written statement; new requests after ten times the history."""
+    os.environ["TIDEMARK_AS_OF"] = (FIRST_DAY + timedelta(days=DAYS + 2)).isoformat()
     with (
         database("tidemark_bench_requests", "template0") as long,
         database("tidemark_bench_fewer_requests", "template0") as short,
