@@ -96,8 +96,10 @@ def arguments_to_build(models: Sequence[str] | None, *, full_refresh: bool = Fal
 
 
 def arguments_to_test(tests: Sequence[str] | None, *, hourly: bool = False) -> list[str]:
-    """dbt's arguments that run data tests and no unit tests; `tests` are dbt selectors, None means all, or with `hourly`
-    all but the nightly ones."""
+    """dbt's arguments that run data tests and no unit tests; `tests` are dbt selectors, None means all.
+
+    With `hourly` all are all but the nightly ones.
+    """
     if tests is None and hourly:
         return ["test", *NO_UNIT_TESTS, "--exclude", f"tag:{NIGHTLY}"]
     # A test is chosen by its own name: with a model dbt would choose every test that mentions it.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.warehouse.conftest import STREAMS, Warehouse, assert_same, copied_project
+from tests.warehouse.conftest import STREAMS, Warehouse, assert_same
 
 # They stand on none of the edits below.
 UNTOUCHED = ("int_batches", "int_visits", "int_sessions", "fct_events", "fct_page_views", "fct_llm_requests")
@@ -19,13 +16,6 @@ COMMENT = """
 """
 ONE_MORE = b'{"eventName": "button_clicked", "anonymousId": "a1", "timestamp": "2026-03-20T10:00:00Z"}'
 EDITED_OR_BELOW = {"fct_goals", "agg_session_activity", "fct_sessions", "agg_daily_stats", "agg_cost_daily"}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the project that refreshes in this test build from."""
-    with copied_project(tmp_path / "project") as folder:
-        yield folder
 
 
 def edit(path: Path, old: str, new: str) -> None:
