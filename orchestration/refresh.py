@@ -359,6 +359,9 @@ def refresh(
     options = [*dbt_arguments(target), "--no-write-json", *(["--quiet"] if quiet else [])]
     parsed = dbtRunner().invoke(["parse", *options])
     if not parsed.success:
+        # after an upgrade dbt may take what it remembers of the project for a second copy of it
+        parsed = dbtRunner().invoke(["parse", "--no-partial-parse", *options])
+    if not parsed.success:
         raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
     manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
     runner = dbtRunner(manifest=parsed.result)
