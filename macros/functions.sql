@@ -102,3 +102,11 @@
 {% macro body_time(column) -%}
     to_char({{ column }} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
 {%- endmacro %}
+
+
+{# Distinct visitors of a run of days, from rows of agg_visitor_returns: on each day those who had not been there since its first day. #}
+{% macro unique_visitors(first_day) -%}
+    coalesce(sum(
+        unique_visitors - coalesce(returned_visitors[width_bucket(stat_date - {{ first_day }}, after_days)], 0)
+    ), 0)::bigint
+{%- endmacro %}

@@ -90,6 +90,11 @@ TESTED_ELSEWHERE = {
     "forecast_setting": "test_budgets forecasts by it",
     "forecast_weeks": "test_budgets forecasts by it",
     "usual_days": "test_budgets forecasts by it",
+    "touch_event_days": "test_endpoints: an event that comes late on the day before",
+    "where_touched_next_day": "test_endpoints: an event that comes late on the day before",
+    "touch_periods": "test_same_answer builds by it",
+    "where_touched_period": "test_same_answer builds by it",
+    "period_stats": "periods_count_their_visitors_once",
     "reader_roles": "test_endpoints: who may call functions",
     "postgres__scalar_function_sql": "test_endpoints calls functions made by it; test_functions_rebuilt changes them",
     "stored": "test_endpoints: functions work in a copied database",
@@ -110,7 +115,7 @@ LEDGER = {"loads", "superseded"}
 OF_NEW_LOADS = {"session_group", "workspace", "llm_name", "cost"}
 
 # Kinds that a model's own hook adds, from what the price seeds cover.
-OF_HOOKS = {"repriced_group", "forecast_scope", "baseline_date"}
+OF_HOOKS = {"event_day", "session_week", "session_month", "repriced_group", "forecast_scope", "baseline_date"}
 
 # Intermediate models that hold a bag of rows: two equal ones both count.
 WITHOUT_KEY = {
