@@ -1,3 +1,9 @@
+{# Whether a record of the stream events is an event: some tell of a session instead. #}
+{% macro is_product_event(column) -%}
+    {{ column }} not in ('session_upsert', 'session_increment')
+{%- endmacro %}
+
+
 {# Before events are counted by day: a day with changed events, and the next one, on which a visit may go on. #}
 {% macro touch_event_days() %}
     {% if is_incremental() %}

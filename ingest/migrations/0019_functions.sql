@@ -1,7 +1,8 @@
 -- What functions and views of the marts need of ops when a reader calls them, and the events of closed days.
 
--- A view's or function's reader has no right on ops.bounds: the clock reads it for them.
+-- A view's or function's reader has no right on the tables of ops: the clock and the horizon read them for them.
 alter function ops.as_of(text) security definer;
+alter function ops.horizon() security definer;
 grant usage on schema ops to tidemark_analyst, tidemark_bi, tidemark_workspace_reader;
 
 create table history.closed_event_days (

@@ -12,7 +12,7 @@ with
 events as (
     select * from {{ ref('fct_events') }}
     where
-        event_name not in ('session_upsert', 'session_increment')
+        {{ is_product_event('event_name') }}
         and {{ where_touched('event_date') }}
         and occurred_at >= (select ops.horizon())
 ),
