@@ -54,7 +54,13 @@ begin
             inner join {{ stored(relation) }} as facts
                 on sessions.session_group = facts.session_group and sessions.session_key = facts.session_key
             where facts.{{ at }} <= as_of
-            {%- if type == 'event' %} and {{ is_product_event('facts.event_name') }}{% endif %}
+            {%- if type == 'event' %}
+                -- page views, goals and errors are told as such
+                and {{ is_product_event('facts.event_name') }}
+                and not (facts.event_role = 'page_view' and facts.page is not null)
+                and facts.event_role <> 'error'
+                and not facts.is_conversion
+            {%- endif %}
             {% endfor %}
         ),
 
