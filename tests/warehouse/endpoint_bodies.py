@@ -52,12 +52,12 @@ def of_period(**properties: Schema) -> Schema:
 
 
 def pages(**properties: Schema) -> Schema:
-    return exactly(page={"type": "integer", "minimum": 1}, limit={"type": "integer", "minimum": 1}, total=COUNT, **properties)
+    return exactly(
+        page={"type": "integer", "minimum": 1}, limit={"type": "integer", "minimum": 1}, total=COUNT, **properties
+    )
 
 
-PROFILE = exactly(
-    id=TEXT, displayName=TEXT, firstSeen=TIME, lastSeen=TIME, totalSessions=COUNT, totalEvents=COUNT
-)
+PROFILE = exactly(id=TEXT, displayName=TEXT, firstSeen=TIME, lastSeen=TIME, totalSessions=COUNT, totalEvents=COUNT)
 
 WIDGET_SESSION = exactly(
     **dict.fromkeys(("id",), UUID),
@@ -65,20 +65,35 @@ WIDGET_SESSION = exactly(
     **dict.fromkeys(("started_at", "ended_at"), TIME),
     **dict.fromkeys(
         (
-            "session_id", "anonymous_id", "user_id", "user_name", "referrer", "landing_page", "utm_source", "utm_medium",
-            "utm_campaign", "browser_name", "browser_version", "os_name", "os_version", "device_type", "country_code",
-            "city", "triggered_by",
+            "session_id",
+            "anonymous_id",
+            "user_id",
+            "user_name",
+            "referrer",
+            "landing_page",
+            "utm_source",
+            "utm_medium",
+            "utm_campaign",
+            "browser_name",
+            "browser_version",
+            "os_name",
+            "os_version",
+            "device_type",
+            "country_code",
+            "city",
+            "triggered_by",
         ),
         TEXT_OR_NONE,
     ),
     **dict.fromkeys(("user_email", "ip_address"), NOTHING),
     **dict.fromkeys(
-        ("duration_seconds", "messages_sent", "messages_received", "widget_opened_count", "widget_minimized_count"), COUNT
+        ("duration_seconds", "messages_sent", "messages_received", "widget_opened_count", "widget_minimized_count"),
+        COUNT,
     ),
     **dict.fromkeys(("screen_width", "screen_height", "avg_response_time_ms"), COUNT_OR_NONE),
     **dict.fromkeys(("had_conversation", "completed_pre_chat_form"), YES_OR_NO),
     user_metadata=OBJECT,
-)  # fmt: skip
+)
 
 FUNNEL_SESSION = exactly(
     **dict.fromkeys(("id", "profileId"), UUID),
@@ -86,7 +101,14 @@ FUNNEL_SESSION = exactly(
     **dict.fromkeys(("displayName", "firstSource", "firstMedium", "firstCampaign"), TEXT),
     **dict.fromkeys(
         (
-            "sessionId", "anonymousId", "landingPage", "exitPage", "deviceType", "browserName", "osName", "countryCode",
+            "sessionId",
+            "anonymousId",
+            "landingPage",
+            "exitPage",
+            "deviceType",
+            "browserName",
+            "osName",
+            "countryCode",
             "city",
         ),
         TEXT_OR_NONE,
@@ -94,14 +116,25 @@ FUNNEL_SESSION = exactly(
     **dict.fromkeys(("durationSeconds", "pageViews", "eventsCount"), COUNT),
     converted=YES_OR_NO,
     conversionValue=NUMBER_OR_NONE,
-)  # fmt: skip
+)
 
 FUNNEL_EVENT = exactly(
     **dict.fromkeys(("eventId", "eventName", "displayName"), TEXT),
     **dict.fromkeys(
         (
-            "eventCategory", "sessionId", "anonymousId", "pagePath", "pageTitle", "utmSource", "utmMedium", "utmCampaign",
-            "currency", "deviceType", "browserName", "osName", "countryCode",
+            "eventCategory",
+            "sessionId",
+            "anonymousId",
+            "pagePath",
+            "pageTitle",
+            "utmSource",
+            "utmMedium",
+            "utmCampaign",
+            "currency",
+            "deviceType",
+            "browserName",
+            "osName",
+            "countryCode",
         ),
         TEXT_OR_NONE,
     ),
@@ -110,7 +143,7 @@ FUNNEL_EVENT = exactly(
     isConversion=YES_OR_NO,
     revenue=NUMBER_OR_NONE,
     properties=OBJECT,
-)  # fmt: skip
+)
 
 STORY = {
     "type": "object",
@@ -154,7 +187,5 @@ BODIES: Mapping[str, Schema] = {
     "get_user_profiles": {"type": "object", "additionalProperties": PROFILE},
     "get_events": pages(funnelId=TEXT, events=many(FUNNEL_EVENT)),
     "get_sessions": pages(funnelId=TEXT, sessions=many(FUNNEL_SESSION)),
-    "get_visitor_timeline": pages(
-        funnelId=TEXT, id=TEXT, profile={"anyOf": [PROFILE, NOTHING]}, timeline=many(STORY)
-    ),
+    "get_visitor_timeline": pages(funnelId=TEXT, id=TEXT, profile={"anyOf": [PROFILE, NOTHING]}, timeline=many(STORY)),
 }

@@ -1,4 +1,4 @@
-"""The endpoints' functions: bodies as documented, numbers against the facts, bad arguments, who may call, what they read."""
+"""The endpoints' functions: bodies as documented, numbers against the facts, bad arguments, who may call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from tests.warehouse.endpoint_bodies import BODIES
 
 WIDGET = "5e3c7f3a-0d1b-4a0d-8b9c-000000000010"
 FUNNEL = "funnel_launch"
-PERIODS = ("get_widget_summary", "get_widget_trends", "get_widget_events", "get_widget_traffic_sources", "get_widget_devices")
+PERIODS = (
+    "get_widget_summary",
+    "get_widget_trends",
+    "get_widget_events",
+    "get_widget_traffic_sources",
+    "get_widget_devices",
+)
 PAGES = ("get_widget_sessions", "get_sessions", "get_events")
 READERS = ("tidemark_analyst", "tidemark_bi", "tidemark_workspace_reader")
 
@@ -56,7 +62,8 @@ def refusal(connection: psycopg.Connection, function: str, *positional: Any, **n
 def test_a_body_is_as_documented_full_and_empty(reader, function):
     validator = jsonschema.Draft202012Validator(BODIES[function])
     visitor = reader.execute(
-        "select anonymous_id from marts.fct_sessions where app_id = %s and converted order by started_at limit 1", [FUNNEL]
+        "select anonymous_id from marts.fct_sessions where app_id = %s and converted order by started_at limit 1",
+        [FUNNEL],
     ).fetchone()[0]
     more = {"get_user_profiles": [[visitor]], "get_visitor_timeline": [visitor]}.get(function, [])
     app = WIDGET if "widget" in function else FUNNEL
@@ -98,15 +105,18 @@ def test_every_function_has_a_schema_and_the_promised_properties(reader):
 def test_distinct_visitors_of_every_run_of_days_are_those_of_the_sessions(reader):
     differing = reader.execute(
         """
+        with ours as materialized (
+            select app_id, last_day, days, marts.get_widget_summary(app_id, days, last_day) -> 'summary' as body
+            from (select distinct app_id from marts.fct_sessions) as apps
+            cross join generate_series(
+                timestamptz '2026-02-24 23:00+00', '2026-04-01 23:00+00', interval '3 days'
+            ) as last_day
+            cross join (values (1), (2), (7), (13), (30), (90)) as run (days)
+        )
+
         select app_id, last_day, days, ours.body, count(distinct sessions.visitor_id)
-        from (select distinct app_id from marts.fct_sessions) as apps
-        cross join generate_series(timestamptz '2026-02-24 23:00+00', '2026-04-01 23:00+00', interval '3 days') as last_day
-        cross join (values (1), (2), (7), (13), (30), (90)) as run (days)
-        cross join lateral (
-            select marts.get_widget_summary(app_id, days, last_day) -> 'summary' as body
-        ) as ours
-        left join marts.fct_sessions as sessions
-            using (app_id)
+        from ours
+        inner join marts.fct_sessions as sessions using (app_id)
         where sessions.session_date > (last_day at time zone 'UTC')::date - days
             and sessions.session_date <= (last_day at time zone 'UTC')::date
         group by app_id, last_day, days, ours.body
@@ -121,7 +131,8 @@ def test_distinct_visitors_of_every_run_of_days_are_those_of_the_sessions(reader
     week, days = (
         call(reader, "get_widget_summary", WIDGET, 7)["summary"]["unique_visitors"],
         reader.execute(
-            "select sum(unique_visitors) from marts.agg_daily_stats where app_id = %s and stat_date > '2026-03-25'", [WIDGET]
+            "select sum(unique_visitors) from marts.agg_daily_stats where app_id = %s and stat_date > '2026-03-25'",
+            [WIDGET],
         ).fetchone()[0],
     )
     assert 0 < week < days
@@ -173,9 +184,9 @@ def test_events_are_counted_by_name_and_a_visit_once(reader):
                 """,
                 [app, last, days, last],
             ).fetchall()
-            assert [tuple(row[k] for k in ("event_name", "event_count", "unique_sessions")) for row in body["events"]] == (
-                expected
-            )
+            assert [
+                tuple(row[k] for k in ("event_name", "event_count", "unique_sessions")) for row in body["events"]
+            ] == (expected)
     assert len(call(reader, "get_widget_events", WIDGET, limit=3)["events"]) == 3
 
 
@@ -236,14 +247,14 @@ def test_pages_hold_every_row_once_newest_first(reader, function):
         " order by started_at desc, session_key",
         [app, as_of],
     ).fetchall()
-    found, page = [], 0
-    while page == 0 or body[rows]:
-        page += 1
+    found = []
+    for page in range(1, len(expected) // 37 + 3):
         body = call(reader, function, app, page, 37, as_of)
         assert (body["total"], body["page"], body["limit"]) == (len(expected), page, 37)
         found += [row[key] for row in body[rows]]
     assert found == [row[0] for row in expected]
-    assert page == -(-len(expected) // 37) + 1 > 10
+    assert page > 10
+    assert body[rows] == []
     beyond = call(reader, function, app, 2_147_483_647, 100)
     assert (beyond[rows], beyond["total"] > len(expected)) == ([], True)
 
@@ -319,7 +330,11 @@ def test_days_out_of_range_are_refused_and_none_means_the_default(reader, functi
     for days in (0, -1, 10_000_000):
         assert refusal(reader, function, WIDGET, days) == f"days must be from 1 to 3660, not {days}"
     default = 7 if function == "get_widget_events" else 30
-    assert call(reader, function, WIDGET, None) == call(reader, function, WIDGET) == call(reader, function, WIDGET, default)
+    assert (
+        call(reader, function, WIDGET, None)
+        == call(reader, function, WIDGET)
+        == call(reader, function, WIDGET, default)
+    )
     assert call(reader, function, WIDGET, 3660)["period_days"] == 3660
 
 
@@ -430,9 +445,18 @@ ODD_EVENTS = [
     event("02T10:00:02", "d1", "dan", "page_view", appId="site", properties={"plan_level": 2}),
     event("02T10:00:03", "d1", "dan", "resource_viewed", appId="site", properties={"note": "x" * 1100}),
     event("02T10:00:04", "d1", "dan", "resource_viewed", appId="site", properties={"note": "x" * 900}),
-    event("02T10:00:05", "d1", "dan", "lead_capture", appId="site", properties={"contactEmail": "a", "by": "+49 170 1234567"}),
+    event(
+        "02T10:00:05",
+        "d1",
+        "dan",
+        "lead_capture",
+        appId="site",
+        properties={"contactEmail": "a", "by": "+49 170 1234567"},
+    ),
     event("02T10:00:06", "d1", "dan", "lead_capture", appId="site", properties={"by": "mail me: dan@mail.example"}),
-    event("02T10:00:07", "d1", "dan", "lead_capture", appId="site", properties={"at": "2026-03-02", "n": "1772445607000"}),
+    event(
+        "02T10:00:07", "d1", "dan", "lead_capture", appId="site", properties={"at": "2026-03-02", "n": "1772445607000"}
+    ),
 ]
 # Sent late: on the evening before the message after midnight, in the same visit.
 LATE = event("05T23:55:00", "a2", "ann", "message_sent")
