@@ -411,13 +411,6 @@ def test_who_sees_some_rows_gets_pages_and_totals_of_those_alone(sample_warehous
         connection.rollback()
 
 
-def test_functions_work_in_a_copied_database(sample_warehouse, copy_warehouse):
-    copied = copy_warehouse(sample_warehouse)
-    assert copied.server.database != sample_warehouse.server.database
-    statement = "select marts.get_widget_summary(%s)"
-    assert copied.query(statement, WIDGET) == sample_warehouse.query(statement, WIDGET)
-
-
 # a few visits whose numbers are counted by hand
 
 

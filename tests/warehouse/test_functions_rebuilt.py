@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+from ingest.connection import connect
 from tests.warehouse.conftest import Warehouse, copied_project
 
 APP = "5e3c7f3a-0d1b-4a0d-8b9c-000000000010"
@@ -33,10 +35,14 @@ def edit(path: Path, old: str, new: str) -> None:
 def test_functions_follow_their_text_and_outlive_their_tables(sample_warehouse, copy_warehouse, tmp_path):
     warehouse = copy_warehouse(sample_warehouse)
     before = made(warehouse)
+    # the copy has another name, and its functions read the copy
     summary = warehouse.query("select marts.get_widget_summary(%s)", APP)
+    assert warehouse.server.database != sample_warehouse.server.database
+    assert summary[0][0]["summary"]["total_sessions"] > 0
     tables = "select oid from pg_class where oid = 'marts.agg_daily_stats'::regclass"
     old_table = warehouse.query(tables)
-    warehouse.query("do $$ begin drop function marts.get_sessions; end $$; select 1")
+    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+        connection.execute("drop function marts.get_sessions")
     with copied_project(tmp_path / "project") as project:
         edit(project / "functions/get_widget_active.sql", "'active_sessions'", "'sessions_active'")
         # other arguments: no version with the former ones stays beside it

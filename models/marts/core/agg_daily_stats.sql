@@ -112,3 +112,5 @@ left join top_values as landing_pages
 left join top_values as utm_sources
     on daily.app_id = utm_sources.app_id and daily.stat_date = utm_sources.stat_date
     and utm_sources.kind = 'utm_sources'
+-- what a function reads of an app lies side by side
+order by daily.app_id, daily.stat_date

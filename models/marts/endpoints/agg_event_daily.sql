@@ -90,3 +90,5 @@ select
     {{ recorded_value('event_day', 'last_category', 'text') }} as last_category
 from {{ ref('stg_closed_event_days') }}
 where {{ where_touched('event_date') }}
+-- what a function reads of an app lies side by side
+order by app_id, event_date

@@ -37,3 +37,5 @@ cross join lateral (
 ) as breakdown (dimension, value)
 where breakdown.value is not null
 group by sessions.app_id, breakdown.dimension, sessions.session_date, left(breakdown.value, 500)
+-- what a function reads of an app lies side by side
+order by sessions.app_id, breakdown.dimension, stat_date

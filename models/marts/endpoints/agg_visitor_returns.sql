@@ -45,3 +45,5 @@ select
     ) as returned_visitors
 from returned
 group by app_id, stat_date
+-- what a function reads of an app lies side by side
+order by app_id, stat_date
