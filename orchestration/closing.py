@@ -183,6 +183,15 @@ where bucket_date < %(day)s and bucket_date >= %(first_day)s
 on conflict do nothing
 """
 
+EVENT_DAYS = """
+insert into history.closed_event_days
+select
+    event_date, app_id, event_name, to_jsonb(counted) - array['event_date', 'app_id', 'event_name']
+from marts.agg_event_daily as counted
+where event_date < %(day)s and event_date >= %(first_day)s
+on conflict do nothing
+"""
+
 # A run is as long as no gap is between its visits; where an earlier purge met it, it began earlier still.
 TAILS = """
 create temporary table tails on commit drop as
@@ -375,7 +384,7 @@ def close_days(connection: psycopg.Connection, old: datetime | None, horizon: da
         connection.execute(statement, values)
     connection.execute("insert into history.session_tails select * from tails")
     visits = connection.execute(VISITS).rowcount
-    for statement in (COUNTERS, REQUESTS, MERGES, EDGES, IDENTITIES, METRIC_VALUES):
+    for statement in (COUNTERS, REQUESTS, MERGES, EDGES, IDENTITIES, METRIC_VALUES, EVENT_DAYS):
         connection.execute(statement, values)
     for statement in (TOLD_AGAIN, ASKED_AGAIN):
         connection.execute(statement, values)

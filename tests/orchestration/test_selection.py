@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from orchestration.model_state import checksums_of_the_rest
+from orchestration.model_state import MACRO_OF_FUNCTIONS, checksums_of_the_rest
 from orchestration.selection import lean_tests_of, selectors, to_build
 
 
@@ -26,7 +26,9 @@ def node(name, kind, *parents, resource_type="model", tags=()):
 
 @pytest.fixture
 def manifest():
-    """prices (seed) → stg (view) → fact (incremental) → seen → wide (views); fact → now (table) → shown (view)."""
+    """prices (seed) → stg (view) → fact (incremental) → seen → wide (views); fact → now (table) → shown (view).
+
+    get (function) reads fact."""
     nodes = {
         "prices": node("prices", "seed", resource_type="seed"),
         "stg": node("stg", "view", "prices"),
@@ -41,12 +43,17 @@ def manifest():
         "of_raw": node("of_raw", "test", "source.raw", resource_type="test"),
         "unit": node("unit", "unit", "fact", resource_type="unit_test"),
     }
-    child_map = {name: [] for name in [*nodes, "source.raw"]}
-    for name, child in nodes.items():
+    functions = {
+        "get": node("get", "function", "fact", resource_type="function")
+        | {"arguments": [{"name": "app", "data_type": "text"}], "returns": {"data_type": "jsonb"}}
+    }
+    child_map = {name: [] for name in [*nodes, *functions, "source.raw"]}
+    for name, child in (nodes | functions).items():
         for parent in child["depends_on"]["nodes"]:
             child_map[parent].append(name)
     macro = {"package_name": "tidemark", "macro_sql": "1", "depends_on": {"macros": []}}
-    return {"nodes": nodes, "child_map": child_map, "macros": {"macro.tidemark.called": macro}}
+    macros = {"macro.tidemark.called": macro, MACRO_OF_FUNCTIONS: {**macro, "macro_sql": "create"}}
+    return {"nodes": nodes, "functions": functions, "child_map": child_map, "macros": macros}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +65,8 @@ def manifest():
         ([], ["fact"], False, {"fact", "seen", "wide", "now", "shown"}),
         (["seen"], [], False, {"seen", "wide", "now", "shown"}),
         (["prices"], [], False, {"prices", "stg", "now", "shown"}),
+        # A function is made when it is another one, and stays when what it reads is made anew.
+        (["get"], [], False, {"get", "now", "shown"}),
     ],
 )
 def test_built_is_what_has_keys_what_is_stale_and_what_depends_on_now(manifest, stale, rebuilt, keys_listed, built):
@@ -85,8 +94,22 @@ def set_in(name, *path, value):
     return edit
 
 
+def set_in_function(*path, value):
+    def edit(manifest):
+        place = manifest["functions"]["get"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return edit
+
+
 def edit_macro(manifest):
     manifest["macros"]["macro.tidemark.called"]["macro_sql"] = "2"
+
+
+def edit_macro_of_functions(manifest):
+    manifest["macros"][MACRO_OF_FUNCTIONS]["macro_sql"] = "create or replace"
 
 
 def upgrade_dbt(manifest):
@@ -104,11 +127,17 @@ def upgrade_dbt(manifest):
         (set_in("seen", "schema", value="elsewhere"), {"seen", "wide"}),
         # A view on an incremental model stays as it is: it reads other rows, that is all.
         (set_in("fact", "checksum", "checksum", value="2"), set()),
-        (edit_macro, {"prices", "stg", "seen", "wide", "now", "shown"}),
+        (edit_macro, {"prices", "stg", "seen", "wide", "now", "shown", "get"}),
         (
             lambda manifest: manifest.update(metadata={"dbt_version": "2"}),
-            {"prices", "stg", "seen", "wide", "now", "shown"},
+            {"prices", "stg", "seen", "wide", "now", "shown", "get"},
         ),
+        (set_in_function("checksum", "checksum", value="2"), {"get"}),
+        (set_in_function("description", value="said"), {"get"}),
+        (set_in_function("arguments", value=[]), {"get"}),
+        (set_in_function("returns", "data_type", value="text"), {"get"}),
+        (set_in_function("schema", value="elsewhere"), {"get"}),
+        (edit_macro_of_functions, {"get"}),
     ],
 )
 def test_a_seed_or_view_is_stale_when_anything_it_is_made_by_changed(manifest, edit, changed):
@@ -116,7 +145,7 @@ def test_a_seed_or_view_is_stale_when_anything_it_is_made_by_changed(manifest, e
     edited = copy.deepcopy(manifest)
     edit(edited)
     after = checksums_of_the_rest(edited, {})
-    assert before.keys() == after.keys() == {"prices", "stg", "seen", "wide", "now", "shown"}
+    assert before.keys() == after.keys() == {"prices", "stg", "seen", "wide", "now", "shown", "get"}
     assert {name for name in after if before[name] != after[name]} == changed
 
 

@@ -92,6 +92,29 @@ TESTED_ELSEWHERE = {
     "forecast_setting": "test_budgets forecasts by it",
     "forecast_weeks": "test_budgets forecasts by it",
     "usual_days": "test_budgets forecasts by it",
+    "touch_event_days": "test_endpoints: an event that comes late on the day before",
+    "where_touched_next_day": "test_endpoints: an event that comes late on the day before",
+    "touch_periods": "test_same_answer builds by it",
+    "where_touched_period": "test_same_answer builds by it",
+    "period_stats": "periods_count_their_visitors_once",
+    "is_product_event": "test_endpoints: what tells of a session is no event",
+    "reads_every_row": "test_endpoints: pages of who sees some rows and of who sees all",
+    "find_page": "test_endpoints: every page of sessions and events",
+    "unique_visitors": "test_endpoints: distinct visitors of every run of days",
+    "sessions_by_day": "test_endpoints: every page of sessions",
+    "events_by_day": "test_endpoints: every page of events",
+    "breakdown": "test_endpoints: devices and sources against the visits",
+    "session_id_of": "test_endpoints: the bodies of sessions",
+    "visitor_known_by": "test_endpoints: profiles by anonymous, user and visitor id",
+    "profile": "test_endpoints: profiles by anonymous, user and visitor id",
+    "reader_roles": "test_endpoints: who may call functions",
+    "postgres__scalar_function_sql": "test_endpoints calls functions made by it; test_functions_rebuilt changes them",
+    "stored": "test_endpoints: functions work in a copied database",
+    "longest_period_days": "test_endpoints: days 10,000,000",
+    "settle_as_of": "test_endpoints: as of times in the past, and infinity",
+    "check_days": "test_endpoints: days 0, -1, null, 10,000,000",
+    "check_limit": "test_endpoints: limit 0, 101",
+    "check_page": "test_endpoints: page 0, null and far beyond the end",
     "settle_bounds": "test_refresh calls dbt by hand, and beside a refresh",
     "grant_schema_usage": "analysts_may_read_the_marts sees its result",
     "generate_schema_name": "names_of_a_target_are_plain_or_prefixed sees its result",
@@ -104,7 +127,7 @@ LEDGER = {"loads", "superseded"}
 OF_NEW_LOADS = {"session_group", "workspace", "llm_name", "cost"}
 
 # Kinds that a model's own hook adds, from what the price seeds cover.
-OF_HOOKS = {"repriced_group", "forecast_scope", "baseline_date"}
+OF_HOOKS = {"event_day", "session_week", "session_month", "repriced_group", "forecast_scope", "baseline_date"}
 
 # Intermediate models that hold a bag of rows: two equal ones both count.
 WITHOUT_KEY = {

@@ -35,10 +35,13 @@ daily as (
         sum(messages_sent)::bigint as total_messages_sent,
         sum(messages_received)::bigint as total_messages_received,
         round(avg(messages_sent + messages_received), 2) as avg_messages_per_session,
+        sum(duration_seconds) as total_session_seconds,
         round(avg(duration_seconds))::bigint as avg_session_duration_seconds,
         sum(widget_loaded_count)::bigint as widget_loads,
         sum(widget_opened_count)::bigint as widget_opens,
         round(100.0 * count(*) filter (where had_conversation) / count(*), 2) as conversion_rate,
+        sum(response_count)::bigint as response_count,
+        sum(response_ms) as total_response_ms,
         round(sum(response_ms) / nullif(sum(response_count), 0))::bigint as avg_response_time_ms,
         sum(error_count)::bigint as error_count,
         sum(pages_visited)::bigint as page_views,
@@ -75,10 +78,13 @@ select
     daily.total_messages_sent,
     daily.total_messages_received,
     daily.avg_messages_per_session,
+    daily.total_session_seconds,
     daily.avg_session_duration_seconds,
     daily.widget_loads,
     daily.widget_opens,
     daily.conversion_rate,
+    daily.response_count,
+    daily.total_response_ms,
     daily.avg_response_time_ms,
     daily.error_count,
 
@@ -106,3 +112,5 @@ left join top_values as landing_pages
 left join top_values as utm_sources
     on daily.app_id = utm_sources.app_id and daily.stat_date = utm_sources.stat_date
     and utm_sources.kind = 'utm_sources'
+-- what a function reads of an app lies side by side
+order by daily.app_id, daily.stat_date

@@ -4,7 +4,11 @@
             'touched': {'session_group': ['session_group', 'int_sessions.session_group']},
             'emits': ['event_date']
         },
-        indexes=[{'columns': ['event_date', 'app_id', 'event_role']}, {'columns': ['session_key']}]
+        indexes=[
+            {'columns': ['event_date', 'app_id', 'event_role']},
+            {'columns': ['app_id', 'occurred_at']},
+            {'columns': ['session_key']}
+        ]
     )
 }}
 
