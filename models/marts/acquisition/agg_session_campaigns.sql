@@ -50,16 +50,18 @@ placed as (
         events.session_group,
         events.session_key,
         events.event_date,
-        coalesce(events.campaign_values[1], case when told.is_not then sessions.source else '(not set)' end) as source,
-        coalesce(events.campaign_values[2], case when told.is_not then sessions.medium else '(not set)' end) as medium,
-        coalesce(events.campaign_values[3], case when told.is_not then sessions.campaign else '(not set)' end)
-            as campaign,
+        case
+            when told.is_own then coalesce(events.campaign_values[1], events.referrer_domain, 'Direct')
+            else sessions.source
+        end as source,
+        case when told.is_own then coalesce(events.campaign_values[2], 'None') else sessions.medium end as medium,
+        case when told.is_own then coalesce(events.campaign_values[3], 'None') else sessions.campaign end as campaign,
         events.measure,
         goals.value_usd
     from events
     inner join sessions
         on events.session_group = sessions.session_group and events.session_key = sessions.session_key
-    cross join lateral (select array_remove(events.campaign_values, null) is null as is_not) as told
+    cross join lateral (select array_remove(events.campaign_values, null) <> '{}' as is_own) as told
     left join goals
         on events.measure = 'campaign_conversions'
         and events.session_group = goals.session_group
