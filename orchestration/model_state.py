@@ -1,4 +1,4 @@
-"""Checksums that tell which relations are not as the project says: models to be built whole, seeds and views."""
+"""Checksums that tell what is not as the project says: models to be built whole, seeds, views and functions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 PROJECT = "tidemark"
 CONFIG_THAT_SHAPES_ROWS = ("materialized", "incremental_strategy", "meta", "indexes", "contract")
+# dbt makes functions by it, and their own SQL does not call it.
+MACRO_OF_FUNCTIONS = "macro.tidemark.postgres__scalar_function_sql"
 
 
 def incremental_models(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -68,7 +70,9 @@ def checksums(manifest: Mapping[str, Any], variables: Mapping[str, Any]) -> dict
 
 
 def checksums_of_the_rest(manifest: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, str]:
-    """Seed, view or table → checksum of all its relation is made by, descriptions and grants included.
+    """Seed, view, table or function → checksum of all it is made by, descriptions and grants included.
+
+    A function finds its relations when it runs: what they are made by is not its own.
 
     dbt gives no checksum of a large seed's content: such a seed, and what reads it, has another one each time.
     """
@@ -91,11 +95,22 @@ def checksums_of_the_rest(manifest: Mapping[str, Any], variables: Mapping[str, A
         parts = [of_node(unique_id), variables, version]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
-    return {
+    def of_function(node: Mapping[str, Any]) -> str:
+        called = [MACRO_OF_FUNCTIONS, *sorted(node["depends_on"].get("macros", []))]
+        parts = [
+            *[node.get(name) for name in ("checksum", "schema", "alias", "config", "description")],
+            *[node.get(name) for name in ("arguments", "returns")],
+            [_of_macro(manifest, macro) for macro in called],
+            *[variables, version],
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+    relations = {
         node["name"]: checksum(unique_id)
         for unique_id, node in manifest["nodes"].items()
         if node["resource_type"] in ("model", "seed") and unique_id not in incremental
     }
+    return relations | {node["name"]: of_function(node) for node in manifest.get("functions", {}).values()}
 
 
 def _of_macro(manifest: Mapping[str, Any], unique_id: str, path: frozenset[str] = frozenset()) -> list[str]:

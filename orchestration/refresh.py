@@ -24,8 +24,8 @@ TARGETS = ("prod", "dev")
 
 @dataclass
 class Refresh:
-    """A refresh under way. `to_build` holds the unique ids of the seeds and models that dbt must build; whoever runs
-    dbt sets `models_failed` and `tests_failed`."""
+    """A refresh under way. `to_build` holds the unique ids of the seeds, models and functions that dbt must build;
+    whoever runs dbt sets `models_failed` and `tests_failed`."""
 
     refresh_id: int
     target: str
@@ -203,7 +203,7 @@ def _touch(
 
 
 def _lacking(connection: psycopg.Connection, manifest: Mapping[str, Any]) -> set[str]:
-    """Names of the seeds and models that have no relation of their kind."""
+    """Names of the seeds and models that have no relation of their kind, and of the functions that are not there."""
     wanted = {
         node["name"]: (node["schema"], node["alias"], node["config"]["materialized"] == "view")
         for node in manifest["nodes"].values()
@@ -218,11 +218,19 @@ def _lacking(connection: psycopg.Connection, manifest: Mapping[str, Any]) -> set
         """,
         [list({schema for schema, _, _ in wanted.values()})],
     ).fetchall()
-    return {name for name, relation in wanted.items() if relation not in set(there)}
+    functions = {node["name"]: (node["schema"], node["alias"]) for node in manifest.get("functions", {}).values()}
+    made = connection.execute(
+        "select pronamespace::regnamespace::text, proname from pg_proc where pronamespace = any("
+        "select oid from pg_namespace where nspname = any(%s))",
+        [list({schema for schema, _ in functions.values()})],
+    ).fetchall()
+    return {name for name, relation in wanted.items() if relation not in set(there)} | {
+        name for name, function in functions.items() if function not in set(made)
+    }
 
 
 def _stale(connection: psycopg.Connection, mark: str, refresh_id: int, manifest: Mapping[str, Any]) -> set[str]:
-    """Names of the seeds, views and tables that are not as the project says, or may not be."""
+    """Names of the seeds, views, tables and functions that are not as the project says, or may not be."""
     wanted = model_state.checksums_of_the_rest(manifest, _variables(manifest))
     completed = connection.execute(
         "select completed_at is not null from ops.refreshes where target = %s and refresh_id < %s"

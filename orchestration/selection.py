@@ -16,10 +16,10 @@ NIGHTLY = "nightly"
 def to_build(
     manifest: Mapping[str, Any], *, stale: Collection[str], rebuilt: Collection[str], keys_listed: bool
 ) -> set[str]:
-    """Unique ids of the seeds and models that a refresh must build.
+    """Unique ids of the seeds, models and functions that a refresh must build.
 
-    `stale` and `rebuilt` are names: seeds, views and tables that are not as the project says, and incremental models
-    that are built whole. With `keys_listed` the work list holds keys, and every incremental model may have some to
+    `stale` and `rebuilt` are names: seeds, views, tables and functions that are not as the project says, and
+    incremental models that are built whole. With `keys_listed` the work list holds keys, and every incremental model may have some to
     replace. Without, those may that stand on a stale seed whose rows are compared (`meta.compared`), and those that
     find out themselves what the hour changed (`meta.depends_on_now`). Tables are built each time: they are for what
     depends on now.
@@ -28,7 +28,7 @@ def to_build(
     anew = {
         unique_id
         for unique_id, node in made.items()
-        if node["name"] in stale or node["name"] in rebuilt or _kind(node) not in ("seed", "view", "incremental")
+        if node["name"] in stale or node["name"] in rebuilt or _kind(node) not in ("seed", "view", "incremental", "function")
     }
     affected = (
         made.keys() if keys_listed else model_state.below(manifest, anew & model_state.compared_seeds(manifest).keys())

@@ -47,7 +47,7 @@ def copied_project(folder: Path) -> Iterator[Path]:
     """A copy of the project in `folder`, to be edited: refreshes build from it meanwhile, and so does a process that
     is started there. Of the project's tests it has the generic ones alone, the others would only take time."""
     without_caches = shutil.ignore_patterns("__pycache__")
-    for name in ("models", "macros", "seeds", "ingest", "orchestration", "tests/dbt/generic"):
+    for name in ("models", "macros", "functions", "seeds", "ingest", "orchestration", "tests/dbt/generic"):
         shutil.copytree(refreshing.PROJECT_FOLDER / name, folder / name, ignore=without_caches)
     for name in ("dbt_project.yml", "profiles.yml", "selectors.yml"):
         shutil.copy(refreshing.PROJECT_FOLDER / name, folder)
