@@ -21,7 +21,9 @@ begin
                     'sessions', ranked.sessions,
                     'revenue', ranked.revenue
                 )
-                order by ranked.sessions desc, ranked.revenue desc, ranked.source, ranked.medium, ranked.campaign
+                order by
+                    ranked.sessions desc, ranked.revenue desc,
+                    ranked.source collate "C", ranked.medium collate "C", ranked.campaign collate "C"
             ), '[]'
         )
         from (
@@ -34,7 +36,9 @@ begin
             from {{ stored(ref('agg_traffic_sources')) }} as stats
             where stats.app_id = app and stats.session_date between first_day and last_day
             group by stats.source, stats.medium, stats.campaign
-            order by sessions desc, revenue desc, stats.source, stats.medium, stats.campaign
+            order by
+                sessions desc, revenue desc,
+                stats.source collate "C", stats.medium collate "C", stats.campaign collate "C"
             limit "limit"
         ) as ranked
     );
