@@ -16,22 +16,40 @@ lines as (
 ),
 
 ad_lines as (
-    select
-        lines.cost_line_key,
-        lines.cost_date,
-        lines.app_id,
-        lines.billed_cost_usd,
-        {% for part in ['channel', 'source', 'medium', 'campaign'] -%}
-        (
-            select nullif(btrim(lines.tags ->> known.tag), '')
-            from {{ ref('ad_cost_tags') }} as known
-            where known.tells = '{{ part }}' and nullif(btrim(lines.tags ->> known.tag), '') is not null
-            order by known.tag
-            limit 1
-        ) as {{ part }}{{ ',' if not loop.last }}
-        {% endfor %}
+    select lines.*
     from lines
     inner join {{ ref('ad_cost_categories') }} as categories on lower(lines.category) = categories.category
+),
+
+tags as (
+    select ad_lines.cost_line_key, known.tag, known.tells, btrim(ad_lines.tags ->> known.tag) as value
+    from ad_lines
+    inner join {{ ref('ad_cost_tags') }} as known on btrim(ad_lines.tags ->> known.tag) <> ''
+),
+
+-- of several tags that tell the same, the first by name counts
+places as (
+    select
+        cost_line_key,
+        {% for part in ['channel', 'source', 'medium'] %}
+        (array_agg(value order by tag) filter (where tells = '{{ part }}'))[1] as {{ part }},
+        {% endfor %}
+        (array_agg(value order by tag) filter (where tells = 'campaign'))[1] as campaign
+    from tags
+    group by cost_line_key
+),
+
+told as (
+    select
+        ad_lines.app_id,
+        ad_lines.cost_date,
+        ad_lines.billed_cost_usd,
+        places.channel,
+        places.source,
+        places.medium,
+        places.campaign
+    from ad_lines
+    left join places on ad_lines.cost_line_key = places.cost_line_key
 ),
 
 origins as (
@@ -42,7 +60,7 @@ origins as (
         {{ folded('campaign') }} as campaign,
         '' as referrer_domain,
         '' as click_id
-    from ad_lines
+    from told
 ),
 
 channels as (
@@ -51,19 +69,19 @@ channels as (
 
 named as (
     select
-        ad_lines.*,
+        told.*,
         coalesce(
             known.channel,
-            case when coalesce(ad_lines.source, ad_lines.medium) is not null then channels.channel end,
+            case when coalesce(told.source, told.medium) is not null then channels.channel end,
             '(unattributed)'
         ) as cost_channel
-    from ad_lines
-    left join {{ ref('channels') }} as known on lower(ad_lines.channel) = lower(known.channel)
+    from told
+    left join {{ ref('channels') }} as known on lower(told.channel) = lower(known.channel)
     left join channels
-        on ad_lines.app_id = channels.app_id
-        and {{ folded('ad_lines.source') }} = channels.source
-        and {{ folded('ad_lines.medium') }} = channels.medium
-        and {{ folded('ad_lines.campaign') }} = channels.campaign
+        on told.app_id = channels.app_id
+        and {{ folded('told.source') }} = channels.source
+        and {{ folded('told.medium') }} = channels.medium
+        and {{ folded('told.campaign') }} = channels.campaign
 )
 
 select

@@ -26,11 +26,10 @@ select
     campaign,
 
     -- measures
-    {% for model in attribution_models() -%}
+    {% for model in attribution_models() %}
     sum({{ model }}_credit) as {{ model }}_conversions,
+    sum(conversion_value_usd * {{ model }}_credit) as {{ model }}_revenue_usd,
     {% endfor %}
-    {% for model in attribution_models() -%}
-    sum(conversion_value_usd * {{ model }}_credit) as {{ model }}_revenue_usd{{ ',' if not loop.last }}
-    {% endfor %}
+    count(distinct session_group || '|' || conversion_id) as touched_conversions
 from touches
 group by app_id, conversion_date, goal_name, channel, source, medium, campaign

@@ -1,27 +1,34 @@
 {{ config(materialized='view') }}
 
-{% set credits = [] %}
-{% for model in attribution_models() %}
-{% do credits.extend([model ~ '_conversions', model ~ '_revenue_usd']) %}
-{% endfor %}
-
 with
 
-told as (
-    select
-        app_id, session_date as performance_date, channel, source, medium, campaign,
-        sessions, null::numeric as cost_usd, null::bigint as unconverted_cost_lines
-        {%- for credit in credits %}, null::numeric as {{ credit }}{% endfor %}
+visits as (
+    select app_id, session_date as performance_date, channel, source, medium, campaign, sessions
     from {{ ref('agg_channel_sessions') }}
-    union all
+),
+
+costs as (
     select
-        app_id, cost_date, channel, source, medium, campaign, null, cost_usd, unconverted_lines
-        {%- for credit in credits %}, null{% endfor %}
+        app_id, cost_date as performance_date, channel, source, medium, campaign, cost_usd,
+        unconverted_lines as unconverted_cost_lines
     from {{ ref('agg_ad_costs') }}
-    union all
+),
+
+credits as (
     select
-        app_id, conversion_date, channel, source, medium, campaign, null, null, null, {{ credits | join(', ') }}
+        app_id,
+        conversion_date as performance_date,
+        channel,
+        source,
+        medium,
+        campaign,
+        {% for model in attribution_models() %}
+        sum({{ model }}_conversions) as {{ model }}_conversions,
+        sum({{ model }}_revenue_usd) as {{ model }}_revenue_usd,
+        {% endfor %}
+        sum(touched_conversions)::bigint as touched_conversions
     from {{ ref('agg_attribution') }}
+    group by app_id, conversion_date, channel, source, medium, campaign
 )
 
 select
@@ -34,14 +41,14 @@ select
     campaign,
 
     -- measures
-    coalesce(sum(sessions), 0)::bigint as sessions,
-    {% for model in attribution_models() -%}
-    coalesce(sum({{ model }}_conversions), 0) as {{ model }}_conversions,
+    coalesce(visits.sessions, 0) as sessions,
+    {% for model in attribution_models() %}
+    coalesce(credits.{{ model }}_conversions, 0) as {{ model }}_conversions,
+    credits.{{ model }}_revenue_usd,
     {% endfor %}
-    {% for model in attribution_models() -%}
-    sum({{ model }}_revenue_usd) as {{ model }}_revenue_usd,
-    {% endfor %}
-    sum(cost_usd) as cost_usd,
-    coalesce(sum(unconverted_cost_lines), 0)::bigint as unconverted_cost_lines
-from told
-group by app_id, performance_date, channel, source, medium, campaign
+    coalesce(credits.touched_conversions, 0) as touched_conversions,
+    costs.cost_usd,
+    coalesce(costs.unconverted_cost_lines, 0) as unconverted_cost_lines
+from visits
+full join credits using (app_id, performance_date, channel, source, medium, campaign)
+full join costs using (app_id, performance_date, channel, source, medium, campaign)

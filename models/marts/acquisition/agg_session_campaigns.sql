@@ -28,8 +28,8 @@ events as (
         case
             when coalesce(events.utm_source, events.utm_medium, events.utm_campaign) is not null
                 then array[events.utm_source, events.utm_medium, events.utm_campaign]
-            when events.properties ?| array['source', 'medium', 'campaign']
-                then array[
+            else
+                array[
                     nullif(events.properties ->> 'source', ''),
                     nullif(events.properties ->> 'medium', ''),
                     nullif(events.properties ->> 'campaign', '')

@@ -44,6 +44,17 @@ counted as (
     from timeline
 ),
 
+numbered as (
+    select
+        session_group,
+        conversion_id,
+        generate_series(
+            greatest(visits_before - {{ attribution_setting('max_touches') }}::bigint + 1, 1), visits_before
+        ) as visit_number
+    from counted
+    where conversion_id is not null
+),
+
 considered as (
     select
         conversions.session_group,
@@ -59,16 +70,12 @@ considered as (
         row_number() over by_time as touch_number,
         count(*) over (partition by conversions.session_group, conversions.conversion_id) as touch_count
     from conversions
-    inner join counted
-        on conversions.session_group = counted.session_group and conversions.conversion_id = counted.conversion_id
-    cross join lateral generate_series(
-        greatest(counted.visits_before - {{ attribution_setting('max_touches') }} + 1, 1)::bigint,
-        counted.visits_before::bigint
-    ) as numbers (visit_number)
+    inner join numbered
+        on conversions.session_group = numbered.session_group and conversions.conversion_id = numbered.conversion_id
     inner join touches
         on conversions.visitor_id = touches.visitor_id
         and conversions.app_id = touches.app_id
-        and numbers.visit_number = touches.visit_number
+        and numbered.visit_number = touches.visit_number
     where
         touches.started_at
         >= conversions.reached_at - {{ attribution_setting('lookback_days') }}::float * interval '24 hours'
@@ -105,10 +112,10 @@ select
 
     -- measures
     coalesce(credited.touch_count, 0) as touch_count,
-    conversions.value_usd as conversion_value_usd,
-    {% for model in attribution_models() -%}
-    coalesce(credited.{{ model }}_credit, 1) as {{ model }}_credit{{ ',' if not loop.last }}
+    {% for model in attribution_models() %}
+    coalesce(credited.{{ model }}_credit, 1) as {{ model }}_credit,
     {% endfor %}
+    conversions.value_usd as conversion_value_usd
 from conversions
 left join credited
     on conversions.session_group = credited.session_group and conversions.conversion_id = credited.conversion_id

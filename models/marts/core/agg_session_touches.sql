@@ -5,8 +5,8 @@
 }}
 
 {% set single_values = [
-    'device_type', 'screen_width', 'screen_height', 'country_code', 'city', 'landing_page', 'referrer_domain', 'click_id',
-    'workspace_id', 'project_id', 'team_id', 'org_id', 'plan'
+    'device_type', 'screen_width', 'screen_height', 'country_code', 'city', 'landing_page', 'referrer_domain',
+    'workspace_id', 'project_id', 'team_id', 'org_id', 'plan', 'click_id'
 ] %}
 
 with
@@ -58,7 +58,7 @@ touches as (
         visits.session_group, visits.session_key, pages.occurred_at, pages.tie,
         case when array_remove(pages.campaign_values, null) <> '{}' then pages.campaign_values end,
         null, null, null, false,
-        {% for value in single_values %}{{ 'pages.click_id' if value == 'click_id' else 'null' }}{{ ', ' if not loop.last }}{% endfor %}
+        {{ (['null'] * (single_values | length - 1)) | join(', ') }}, pages.click_id
     from pages
     {{ join_visits('pages', 'occurred_at') }}
     where array_remove(pages.campaign_values || pages.click_id, null) <> '{}'
@@ -84,15 +84,11 @@ select
     session_key,
 
     -- where it came from
+    case when is_told then coalesce(campaign_values[1], referrer_domain, 'Direct') end as source,
     case
-        when is_told then coalesce(campaign_values[1], referrer_domain, 'Direct')
-    end as source,
-    case
-        when is_told
-            then coalesce(
-                campaign_values[2],
-                case when campaign_values is null and referrer_domain is not null then 'referral' else 'None' end
-            )
+        when campaign_values[2] is not null then campaign_values[2]
+        when campaign_values is null and referrer_domain is not null then 'referral'
+        when is_told then 'None'
     end as medium,
     case when is_told then coalesce(campaign_values[3], 'None') end as campaign,
     campaign_values[1] as utm_source,

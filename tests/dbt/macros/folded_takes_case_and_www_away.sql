@@ -4,7 +4,8 @@ with
 
 cases (told, expected) as (
     values
-    ('Google', 'google'), ('www.Google.de', 'google.de'), (' CPC ', 'cpc'), ('Direct', 'direct'), ('wwwx.de', 'wwwx.de'),
+    ('Google', 'google'), ('www.Google.de', 'google.de'), (' CPC ', 'cpc'), ('Direct', 'direct'),
+    ('wwwx.de', 'wwwx.de'),
     (null, '')
 )
 
