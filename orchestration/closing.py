@@ -125,6 +125,28 @@ inner join intermediate.int_llm_requests as requests
 where not closing.is_tail
 """
 
+CONVERSIONS = """
+insert into history.closed_conversions
+select
+    facts.session_group, facts.conversion_id, facts.session_key, facts.goal_name, facts.told_by, facts.reached_at,
+    facts.value, facts.currency, facts.value_usd
+from closing
+inner join marts.fct_conversions as facts
+    on closing.session_group = facts.session_group and closing.session_key = facts.session_key
+where not closing.is_tail
+"""
+
+CAMPAIGN_EVENTS = """
+insert into history.closed_campaign_events
+select
+    counted.session_group, counted.session_key, counted.event_date, counted.source, counted.medium, counted.campaign,
+    counted.measure, counted.events, counted.value_usd
+from closing
+inner join marts.agg_session_campaigns as counted
+    on closing.session_group = counted.session_group and closing.session_key = counted.session_key
+where not closing.is_tail
+"""
+
 MERGES = """
 insert into history.closed_merges
 select merged.session_group, merged_group, anonymous_id, user_id, signed_in_at, batch_id
@@ -384,7 +406,8 @@ def close_days(connection: psycopg.Connection, old: datetime | None, horizon: da
         connection.execute(statement, values)
     connection.execute("insert into history.session_tails select * from tails")
     visits = connection.execute(VISITS).rowcount
-    for statement in (COUNTERS, REQUESTS, MERGES, EDGES, IDENTITIES, METRIC_VALUES, EVENT_DAYS):
+    folding = (COUNTERS, REQUESTS, CONVERSIONS, CAMPAIGN_EVENTS, MERGES, EDGES, IDENTITIES, METRIC_VALUES, EVENT_DAYS)
+    for statement in folding:
         connection.execute(statement, values)
     for statement in (TOLD_AGAIN, ASKED_AGAIN):
         connection.execute(statement, values)

@@ -68,6 +68,7 @@ final as (
         events.page_title,
         events.referrer_domain,
         events.landing_path,
+        {{ url_query('events.landing_page') }} as landing_query,
         events.utm_source,
         events.utm_medium,
         events.utm_campaign,

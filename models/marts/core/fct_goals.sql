@@ -57,7 +57,11 @@ goals as (
         event_name as goal_name,
         'event' as told_by,
         occurred_at as reached_at,
-        revenue as value,
+        coalesce(
+            revenue,
+            {{ to_number("properties ->> 'conversionValue'") }},
+            {{ to_number("properties ->> 'conversion_value'") }}
+        ) as value,
         currency
     from {{ ref('fct_events') }}
     where is_conversion and {{ where_touched('session_group') }}

@@ -69,6 +69,7 @@ open_sessions as (
         coalesce(touches.campaign, '(not set)') as campaign,
         touches.utm_source,
         touches.referrer_domain,
+        touches.click_id,
         coalesce(touches.landing_page, activity.entry_page) as landing_page,
 
         -- client
