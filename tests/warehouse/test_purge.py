@@ -326,7 +326,7 @@ def test_a_purge_that_breaks_off_is_finished_by_the_next(built, copy_warehouse, 
     assert warehouse.query("select count(*) from history.closed_visits") == [(0,)]
     with monkeypatch.context() as patch:
         # After it: the days are closed, the partitions still there.
-        patch.setattr(library, "_drop_partition", killed)
+        patch.setattr(library, "drop_partition", killed)
         with pytest.raises(KeyboardInterrupt):
             purge(warehouse.server, date(2026, 3, 28))
     partitions = len(warehouse.query(PARTITIONS))
