@@ -33,6 +33,7 @@ TESTED_ELSEWHERE = {
     "analyze_when_built_whole": "speed alone hangs on it",
     "contracted_columns": "test_purge reads closed sessions by it",
     "plan_whole_build": "speed alone hangs on it",
+    "wait_no_longer": "test_long_query: a mart that somebody reads for hours",
     "count_by_hash": "speed alone hangs on it",
     "postgres__load_csv_rows": "every warehouse's seeds are loaded by it",
     "postgres__create_table_as": "test_whole_build looks at the keys of marts",

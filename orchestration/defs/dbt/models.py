@@ -31,11 +31,11 @@ class ModelsConfig(dg.Config):
         default=False,
         description="Build the selected incremental models whole instead of what the new loads touch.",
     )
-    replay_from: str | None = Field(
-        default=None,
+    replay_from: str = Field(
+        default="",
         description="First UTC day to re-process, as in 2026-03-01. Only with every model selected.",
     )
-    replay_to: str | None = Field(default=None, description="Last UTC day to re-process; it is replayed too.")
+    replay_to: str = Field(default="", description="Last UTC day to re-process; it is replayed too.")
 
     def days(self) -> Days | None:
         """The days to replay.
