@@ -1,4 +1,4 @@
-"""The UI as an operator uses it: a browser opens it, launches a refresh from the launchpad, and the marts have the rows."""
+"""The UI in a browser: a refresh is launched from the launchpad, and the marts have the rows."""
 
 from __future__ import annotations
 
