@@ -200,8 +200,8 @@ def retention(
     return done
 
 
-# Rows of a partition that nothing open stands on, and its size.
-SIZE = "select (select count(*) from {part} where not carried), pg_total_relation_size(%s::regclass)"
+# Rows of a partition, those that an open visit stands on, and its size.
+SIZE = "select count(*), count(*) filter (where carried), pg_total_relation_size(%s::regclass) from {part}"
 
 REJECTS = "select count(*), coalesce(sum(pg_column_size(rejects.*)), 0) from raw.rejects where received_at < %s"
 DELETE_REJECTS = """
@@ -394,9 +394,9 @@ class _Run:
             name = classes[parent]
             try:
                 with self.connection.transaction():
-                    rows, size = self._size(part)
+                    rows, carried, size = self._size(part)
                     if purging.drop_partition(self.connection, parent, part):
-                        self.note(Step(name, "drop", f"raw.{part}", tables[parent], rows, size))
+                        self.note(Step(name, "drop", f"raw.{part}", tables[parent], rows - carried, size))
             except psycopg.errors.LockNotAvailable:
                 self.done.left.append(part)
         for parent, day in tables.items():
@@ -405,7 +405,7 @@ class _Run:
                 if rows:
                     self.note(Step(classes[parent], "drop", f"raw.{parent}_default", day, rows, 0))
 
-    def _size(self, part: str) -> tuple[int, int]:
+    def _size(self, part: str) -> tuple[int, int, int]:
         statement = sql.SQL(SIZE).format(part=sql.Identifier("raw", part))
         return self.connection.execute(statement, [f"raw.{part}"]).fetchone()
 
@@ -504,7 +504,7 @@ class _Run:
     # What would be done.
 
     def tell(self) -> None:
-        """What a run now would do, without doing it."""
+        """What a run now would do, without doing it: at most, since what open visits stand on is found by closing."""
         stored = purging.horizon(self.connection)
         horizon = max(filter(None, (stored, self.done.horizon and _start(self.done.horizon))), default=None)
         if horizon is not None and horizon != stored:
@@ -516,14 +516,17 @@ class _Run:
         tables = self.first_kept(horizon)
         classes = {table: name for name, table in PARTITIONED.items()}
         going = purging.partitions_before(self.connection, tables)
+        dropped = set()
         for parent, part in going:
-            rows, size = self._size(part)
-            if rows or not self._only_carried(part):
-                self.note(Step(classes[parent], "drop", f"raw.{part}", tables[parent], rows, size), log=False)
+            rows, carried, size = self._size(part)
+            if rows == 0 or rows > carried:
+                dropped.add(part)
+                self.note(Step(classes[parent], "drop", f"raw.{part}", tables[parent], rows - carried, size), log=False)
         for name, part in self.to_reduce():
-            if part not in {dropped for _, dropped in going}:
-                rows, size = self._size(part)
-                self._tell(Step(name, "reduce", f"raw.{part}", self.before(name), rows, size))
+            before = self.before(name)
+            if part not in dropped and before is not None:
+                rows, _, size = self._size(part)
+                self.note(Step(name, "reduce", f"raw.{part}", before, rows, size), log=False)
         for name in KEPT_IN_HISTORY:
             before = self.before(name)
             if before is not None:
@@ -542,11 +545,6 @@ class _Run:
     def _tell(self, step: Step) -> None:
         if step.rows:
             self.note(step, log=False)
-
-    def _only_carried(self, part: str) -> bool:
-        return self.connection.execute(
-            sql.SQL("select exists (select from {part} where carried)").format(part=sql.Identifier("raw", part))
-        ).fetchone()[0]
 
 
 def _filled(statement: str, what: dict[str, str]) -> str:

@@ -59,12 +59,11 @@ def on(warehouse: Warehouse, day: str) -> Retention:
     assert (count(warehouse, "ops.retention_log"), count(warehouse, "raw.events")) == (logged, raw)
     done = retention(warehouse.server)
     assert what(told.steps) == what(done.steps)
-    dropped = {step.relation: (step.rows, step.bytes) for step in told.steps if step.relation.startswith("raw.events")}
-    assert dropped == {
-        step.relation: (step.rows, dropped[step.relation][1] if step.action == "reduce" else step.bytes)
-        for step in done.steps
-        if step.relation.startswith("raw.events")
-    }
+    # At most: which rows open visits stand on is found by closing.
+    at_most = {step.relation: step.rows for step in told.steps if step.relation.startswith("raw.")}
+    for step in done.steps:
+        if step.relation.startswith("raw."):
+            assert step.rows <= at_most[step.relation], step
     assert count(warehouse, "ops.retention_log") == logged + len(done.steps)
     assert retention(warehouse.server).steps == []
     return done
