@@ -34,6 +34,10 @@ refresh: $(INSTALLED) ## Load the inbox, build every model to the last load, tes
 purge: $(INSTALLED) ## Close the days before a day for good (BEFORE=2026-01-01): raw goes, what outlives it stays
 	$(BIN)/python -m orchestration purge --before "$(BEFORE)"
 
+.PHONY: retention
+retention: $(INSTALLED) ## Take away what is over its age, by seeds/retention_policies.csv (DRY_RUN=yes: only say what)
+	$(BIN)/python -m orchestration retention $(if $(filter yes,$(DRY_RUN)),--dry-run)
+
 .PHONY: replay
 replay: $(INSTALLED) ## Re-process a range of days (FROM=2026-03-01 TO=2026-03-08), both included
 	$(BIN)/python -m orchestration replay --from "$(FROM)" --to "$(TO)" --target $(TARGET)

@@ -33,6 +33,15 @@
 {% endmacro %}
 
 
+{#
+    Before every model: one that a long query keeps locked fails in time, and the next refresh makes it. Waiting on, it
+    would hold up every reader that comes after it.
+#}
+{% macro wait_no_longer() %}
+    {% if execute %}set local lock_timeout = '{{ env_var('TIDEMARK_LOCK_TIMEOUT', '30s') }}'{% endif %}
+{% endmacro %}
+
+
 {# Before a model built whole that counts many rows into few groups, of which the planner expects many: by hashing, not sorting. #}
 {% macro count_by_hash() %}
     {% if not is_incremental() %}set local enable_sort = off{% endif %}

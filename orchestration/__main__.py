@@ -156,6 +156,45 @@ def purge(before: datetime, database: str | None) -> None:
     click.echo("The next refresh takes the events and page views of those days out of the marts.")
 
 
+@orchestration.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, rows and bytes, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per step.")
+@click.option("--database", help="Database on the embedded server.")
+def retention(dry_run: bool, as_json: bool, database: str | None) -> None:
+    """Take away what is over its age, by the seed `retention_policies`."""
+    from ingest.migrate import migrate
+    from ingest.shown import as_json as encoded
+    from ingest.shown import print_table
+    from orchestration.retention import retention as run_retention
+
+    server = resolve(database)
+    with connect(server, autocommit=True) as connection:
+        migrate(connection)
+    done = run_retention(server, dry_run=dry_run)
+    rows = [
+        {
+            "class": step.record_class,
+            "action": step.action,
+            "relation": step.relation,
+            "before": step.before,
+            "rows": step.rows,
+            "bytes": step.bytes,
+        }
+        for step in done.steps
+    ]
+    if as_json:
+        for row in rows:
+            click.echo(encoded(row))
+        return
+    print_table(rows)
+    if not rows:
+        click.echo(f"Nothing is over its age on {done.day}.", err=True)
+    elif dry_run:
+        click.echo("Nothing was changed.", err=True)
+    else:
+        click.echo("The next refresh takes it out of the marts.", err=True)
+
+
 @orchestration.group(invoke_without_command=True)
 @click.option("--all", "everything", is_flag=True, help="Also those accepted or dismissed.")
 @click.option("--evidence", is_flag=True, help="With the numbers they rest on.")

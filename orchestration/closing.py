@@ -147,6 +147,25 @@ inner join marts.agg_session_campaigns as counted
 where not closing.is_tail
 """
 
+# Classes that are kept longer than the days are open: their events go on in a mart of their own.
+EVENTS = """
+insert into history.closed_events
+select
+    facts.session_group, facts.event_id, facts.session_key, facts.retention_class, facts.occurred_at,
+    (to_jsonb(facts) - array[
+        'session_group', 'event_id', 'session_key', 'visitor_id', 'retention_class', 'occurred_at'
+    ])
+    -- a user that only the visit tells is the visit's, whoever that turns out to be
+    || jsonb_build_object('user_id', nullif(facts.user_id, sessions.user_id))
+from closing
+inner join marts.fct_events as facts
+    on closing.session_group = facts.session_group and closing.session_key = facts.session_key
+inner join marts.fct_sessions as sessions
+    on closing.session_group = sessions.session_group and closing.session_key = sessions.session_key
+where not closing.is_tail and facts.retention_class in ('audit', 'security')
+on conflict do nothing
+"""
+
 MERGES = """
 insert into history.closed_merges
 select merged.session_group, merged_group, anonymous_id, user_id, signed_in_at, batch_id
@@ -406,7 +425,10 @@ def close_days(connection: psycopg.Connection, old: datetime | None, horizon: da
         connection.execute(statement, values)
     connection.execute("insert into history.session_tails select * from tails")
     visits = connection.execute(VISITS).rowcount
-    folding = (COUNTERS, REQUESTS, CONVERSIONS, CAMPAIGN_EVENTS, MERGES, EDGES, IDENTITIES, METRIC_VALUES, EVENT_DAYS)
+    folding = (
+        *(COUNTERS, REQUESTS, EVENTS, CONVERSIONS, CAMPAIGN_EVENTS),
+        *(MERGES, EDGES, IDENTITIES, METRIC_VALUES, EVENT_DAYS),
+    )
     for statement in folding:
         connection.execute(statement, values)
     for statement in (TOLD_AGAIN, ASKED_AGAIN):

@@ -18,6 +18,8 @@ from ingest.server import home_folder
 URL_VARIABLE = "TIDEMARK_DAGSTER_URL"
 DATABASE_VARIABLE = "TIDEMARK_DAGSTER_DATABASE"
 SCHEMA = "dagster"
+# One run at a time in each: what changes the marts, and what loads the inbox. A database lock stands below the first.
+POOL, INBOX_POOL = "warehouse", "inbox"
 # What names a server in a way that PG* could contradict.
 OTHER_WAYS_TO_NAME_A_SERVER = ("DATABASE_URL", "PGSERVICE")
 
@@ -64,7 +66,11 @@ def settings(folder: Path) -> dict[str, Any]:
             "config": {"base_dir": str(folder / "logs")},
         },
         "retention": {"schedule": {"purge_after_days": kept_days}, "sensor": {"purge_after_days": kept_days}},
-        "run_monitoring": {"enabled": True, "start_timeout_seconds": 180},
+        "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "max_resume_run_attempts": 0},
+        # `failures.py` owns retrying.
+        "run_retries": {"enabled": False},
+        "concurrency": {"pools": {"granularity": "run", "default_limit": 1}},
+        "freshness": {"enabled": True},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }

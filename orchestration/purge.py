@@ -9,6 +9,7 @@ events, page views and goals out of the marts. What a later load tells of a clos
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
@@ -72,28 +73,33 @@ def purge(server: Server, before: date | datetime, streams: tuple[str, ...] = PU
             were not refreshed yet, or loads under way keep the partitions locked.
     """
     day = before.date() if isinstance(before, datetime) else before
-    horizon = datetime.combine(day, time(), timezone.utc)
+    new = datetime.combine(day, time(), timezone.utc)
     with connect(server, autocommit=True, application_name=f"tidemark purge {MARK}") as connection:
         take_lock(connection, MARK)
-        visits = _close(connection, horizon)
+        visits = close(connection, new) or 0
         dropped = _drop_partitions(connection, streams)
         carried = sum(
             connection.execute(f"select count(*) from raw.{stream} where carried").fetchone()[0] for stream in STANDS
         )
-        return Purge(_horizon(connection), visits, carried, dropped)
+        return Purge(horizon(connection), visits, carried, dropped)
 
 
-def _horizon(connection: psycopg.Connection) -> datetime | None:
+def horizon(connection: psycopg.Connection) -> datetime | None:
     """The stored horizon; None while it stands at minus infinity."""
     return connection.execute("select nullif(horizon, '-infinity') from ops.horizon").fetchone()[0]
 
 
-def _close(connection: psycopg.Connection, horizon: datetime) -> int:
+def close(connection: psycopg.Connection, new: datetime) -> int | None:
+    """Move the horizon to `new`; returns how many visits were closed, None where those days are closed already.
+
+    Raises:
+        TidemarkError: the marts are not complete, or loads that tell of those days were not refreshed yet.
+    """
     with connection.transaction():
-        old = _horizon(connection)
-        if old is not None and old >= horizon:
-            return 0
-        return close_days(connection, old, horizon, _check(connection, horizon))
+        old = horizon(connection)
+        if old is not None and old >= new:
+            return None
+        return close_days(connection, old, new, _check(connection, new))
 
 
 def _check(connection: psycopg.Connection, horizon: datetime) -> int:
@@ -121,25 +127,25 @@ def _check(connection: psycopg.Connection, horizon: datetime) -> int:
     return row[0]
 
 
+def first_kept_day(horizon: datetime) -> date:
+    """The first day whose partition may hold rows of days that are still open."""
+    return (horizon - SKEW).date()
+
+
 def _drop_partitions(connection: psycopg.Connection, streams: tuple[str, ...]) -> list[str]:
     """Drop what holds only rows of closed days; carried ones move to the default partition."""
-    horizon = _horizon(connection)
-    if horizon is None:
+    closed_until = horizon(connection)
+    if closed_until is None:
         return []
-    first_kept = (horizon - SKEW).date()
-    found = connection.execute(PARTITIONS, {"parents": list(streams), "first_kept": first_kept}).fetchall()
+    first_kept = first_kept_day(closed_until)
+    found = partitions_before(connection, dict.fromkeys(streams, first_kept))
     dropped = []
     try:
         for parent, part in found:
-            if _drop_partition(connection, parent, part):
+            if drop_partition(connection, parent, part):
                 dropped.append(part)
         for parent in streams:
-            connection.execute(
-                sql.SQL("delete from raw.{} where received_at < %s and not carried").format(
-                    sql.Identifier(f"{parent}_default")
-                ),
-                [datetime.combine(first_kept, time(), timezone.utc)],
-            )
+            delete_from_default(connection, parent, first_kept)
     except psycopg.errors.LockNotAvailable as error:
         raise TidemarkError(
             f"The days are closed; {len(found) - len(dropped)} partitions are left, loads keep them locked: "
@@ -148,7 +154,27 @@ def _drop_partitions(connection: psycopg.Connection, streams: tuple[str, ...]) -
     return dropped
 
 
-def _drop_partition(connection: psycopg.Connection, parent: str, part: str) -> bool:
+def partitions_before(connection: psycopg.Connection, first_kept: Mapping[str, date]) -> list[tuple[str, str]]:
+    """Table of raw and partition of it, for each partition of a day before the table's first kept one."""
+    return [
+        (parent, part)
+        for table, day in first_kept.items()
+        for parent, part in connection.execute(PARTITIONS, {"parents": [table], "first_kept": day}).fetchall()
+    ]
+
+
+def delete_from_default(connection: psycopg.Connection, parent: str, first_kept: date) -> int:
+    """Delete what landed in the default partition before a day and is not carried; returns how many rows."""
+    return connection.execute(
+        sql.SQL("delete from raw.{} where received_at < %s and not carried").format(
+            sql.Identifier(f"{parent}_default")
+        ),
+        [datetime.combine(first_kept, time(), timezone.utc)],
+    ).rowcount
+
+
+def drop_partition(connection: psycopg.Connection, parent: str, part: str) -> bool:
+    """Drop one partition but for its carried rows; False where it holds nothing else."""
     names: dict[str, Any] = {"parent": sql.Identifier("raw", parent), "part": sql.Identifier("raw", part)}
     only_carried = connection.execute(
         sql.SQL("select exists (select from {part}) and not exists (select from {part} where not carried)").format(

@@ -5,6 +5,7 @@ The tests of this module are one story on one database and run in the order they
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster_postgres import PostgresEventLogStorage
+from psycopg import sql
 
 from ingest.connection import Server, connect
 from ingest.load import load_file
+from orchestration import failures, maintenance
 from orchestration.definitions import definitions
+from orchestration.defs.sensors import run_failed
 from orchestration.instance import prepare_instance
 
 EVENTS = dg.AssetKey(["marts", "fct_events"])
@@ -126,7 +130,8 @@ def test_a_refresh_brings_the_inbox_into_the_marts(warehouse: Warehouse) -> None
 
 def test_the_run_is_recorded_in_postgresql(warehouse: Warehouse) -> None:
     assert isinstance(warehouse.instance.event_log_storage, PostgresEventLogStorage)
-    every_asset = warehouse.definitions.resolve_asset_graph().executable_asset_keys
+    job = warehouse.definitions.resolve_job_def("refresh")
+    every_asset = job.asset_layer.selected_asset_keys
     materialized = {key for key in every_asset if warehouse.instance.get_latest_materialization_event(key) is not None}
     assert materialized == every_asset
     chosen = warehouse.definitions.resolve_job_def("refresh").asset_layer.data
@@ -194,11 +199,15 @@ def test_everything_picked_by_hand_is_a_refresh_too_and_takes_up_what_the_failed
 
 
 def test_all_checks_run_without_building_anything(warehouse: Warehouse) -> None:
-    job = warehouse.definitions.resolve_job_def("check_all")
+    job = warehouse.definitions.resolve_job_def("nightly")
     result = job.execute_in_process(instance=warehouse.instance, raise_on_error=False)
 
     assert_success(result)
-    assert not result.get_asset_materialization_events()
+    made = result.get_asset_materialization_events()
+    assert [event.asset_key for event in made] == [dg.AssetKey(["docs", "relations_and_columns"])]
+    page = Path(str(made[0].materialization.metadata["page"].value))
+    # The page stands alone, and knows a mart and what its grain is.
+    assert "One row per visit" in page.read_text(encoding="utf-8")
     told = {check.asset_check_key for check in result.get_asset_check_evaluations()}
     assert told == {key for key in warehouse.check_keys() if key.name != "inbox_files_loaded"}
     assert SESSION_TYPES in failed_checks(result)
@@ -217,6 +226,96 @@ def test_a_replay_mends_its_days_and_refuses_days_that_make_no_sense(warehouse: 
     assert SESSION_TYPES not in failed_checks(warehouse.refresh())
 
     assert "comes after the last" in failure_of(warehouse.replay("2026-03-03", "2026-03-02"))
+
+
+def test_a_backfill_makes_its_day_anew(warehouse: Warehouse) -> None:
+    with connect(warehouse.server, autocommit=True) as connection:
+        connection.execute("update marts.agg_daily_stats set total_sessions = 99")
+    job = warehouse.definitions.resolve_job_def("backfill")
+
+    assert_success(
+        job.execute_in_process(instance=warehouse.instance, partition_key="2026-03-02", raise_on_error=False)
+    )
+
+    assert warehouse.ask("select stat_date::text, total_sessions from marts.agg_daily_stats") == [("2026-03-02", 2)]
+
+
+def test_maintenance_makes_partitions_and_statistics_and_leaves_what_is_locked(warehouse: Warehouse) -> None:
+    job = warehouse.definitions.resolve_job_def("maintenance")
+    config = {"ops": {"look_after": {"config": {"days_ahead": 30}}}}
+    with connect(warehouse.server) as other:
+        other.execute("lock table marts.fct_events in share update exclusive mode")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(maintenance, "LOCK_TIMEOUT", "100ms")
+            result = job.execute_in_process(instance=warehouse.instance, run_config=config, raise_on_error=False)
+        other.rollback()
+    assert_success(result)
+    ahead = "select count(*) from pg_class where relname = 'events_audit_' || to_char(current_date + 30, 'YYYYMMDD')"
+    assert warehouse.value(ahead) == 1
+    told = next(event for event in result.all_events if event.is_step_success or event.is_successful_output)
+    metadata = told.event_specific_data.metadata
+    assert metadata["left_because_locked"].value == ["marts.fct_events"]
+    assert metadata["partitions_made"].value > 0
+    assert warehouse.value("select reltuples >= 0 from pg_class where oid = 'raw.events'::regclass")
+
+
+def test_retention_is_tried_first_and_then_done(warehouse: Warehouse) -> None:
+    job = warehouse.definitions.resolve_job_def("retention")
+    config = {"ops": {"take_away_what_is_over_its_age": {"config": {"dry_run": True}}}}
+
+    assert_success(job.execute_in_process(instance=warehouse.instance, run_config=config, raise_on_error=False))
+    assert warehouse.value("select horizon = '-infinity' from ops.horizon")
+
+    # The events of these tests are of March 2026, months ago, and were received today: they are closed, raw stays.
+    assert_success(job.execute_in_process(instance=warehouse.instance, raise_on_error=False))
+    assert warehouse.value("select horizon::date = (now() at time zone 'UTC')::date - 90 from ops.horizon")
+    assert_success(warehouse.refresh())
+    assert warehouse.value("select count(*) from marts.fct_events") == 0
+    assert warehouse.ask("select stat_date::text, total_sessions from marts.agg_daily_stats") == [("2026-03-02", 2)]
+
+
+@pytest.mark.parametrize("days", [("2026-03-02'; drop schema raw cascade; --", "2026-03-02"), ("' or 1=1 --", "x")])
+def test_sql_in_the_configuration_is_refused_as_text(warehouse: Warehouse, days: tuple[str, str]) -> None:
+    loads = warehouse.value("select count(*) from raw.loads")
+    result = warehouse.replay(*days)
+    assert not result.success
+    assert "is no day" in failure_of(result)
+    assert warehouse.value("select count(*) from raw.loads") == loads
+
+
+def test_a_server_that_is_gone_for_a_while_is_waited_for(warehouse: Warehouse) -> None:
+    job = warehouse.definitions.resolve_job_def("maintenance")
+    name = sql.Identifier(warehouse.server.database)
+    elsewhere = warehouse.server.with_database("postgres")
+    with connect(elsewhere, autocommit=True) as other, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(failures, "SECONDS_BETWEEN", 2)
+        other.execute(sql.SQL("alter database {} allow_connections false").format(name))
+        back = threading.Timer(
+            3, lambda: other.execute(sql.SQL("alter database {} allow_connections true").format(name))
+        )
+        back.start()
+        try:
+            result = job.execute_in_process(instance=warehouse.instance, raise_on_error=False)
+        finally:
+            back.join()
+    assert_success(result)
+    assert [event for event in result.all_events if event.is_step_restarted or event.is_step_up_for_retry]
+
+
+def test_a_failed_run_is_written_down_once(warehouse: Warehouse) -> None:
+    result = warehouse.replay("2026-03-03", "2026-03-02")
+    event = next(each for each in result.all_events if each.is_failure and not each.is_step_event)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="run_failed",
+        dagster_instance=warehouse.instance,
+        dagster_run=warehouse.instance.get_run_by_id(result.run_id),
+        dagster_event=event,
+    ).for_run_failure()
+    for _ in range(2):
+        run_failed(context)
+    failed = warehouse.ask("select run_id, job, error from ops.run_failures")
+    assert [row[:2] for row in failed] == [(result.run_id, "replay")]
+    assert "comes after the last" in failed[0][2]
 
 
 def test_a_second_refresh_is_refused_with_one_line(warehouse: Warehouse) -> None:

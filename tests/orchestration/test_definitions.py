@@ -8,21 +8,35 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
 import yaml
 from dagster.components.definitions import LazyDefinitions
 
+from ingest.connection import Server, connect
 from ingest.errors import TidemarkError
 from orchestration import dbt_manifest, defs, model_state
 from orchestration.dbt_process import prune_runs
 from orchestration.definitions import definitions
 from orchestration.defs.dbt.models import MANIFEST, models
-from orchestration.defs.dbt.translator import attach_tests, check_description, group_of, kinds_of
+from orchestration.defs.dbt.translator import (
+    Translator,
+    attach_tests,
+    check_description,
+    freshness_of,
+    group_of,
+    kinds_of,
+)
+from orchestration.defs.schedules import schedules_for
+from orchestration.defs.sensors import inbox_files
 from orchestration.dev import free_port
+from orchestration.environments import ENVIRONMENTS, environment
+from orchestration.failures import one_owner_of_retries
 from orchestration.instance import settings
 from orchestration.refresh import dbt_arguments
 from orchestration.selection import arguments_to_build, arguments_to_test
@@ -36,6 +50,17 @@ DEFINITIONS = (
     dg.ConfigurableResource,
     type(dg.define_asset_job("any")),
 )
+
+
+DOCUMENTATION = dg.AssetKey(["docs", "relations_and_columns"])
+JOBS = {"ingest", "refresh", "nightly", "replay", "backfill", "retention", "maintenance"}
+SCHEDULES = {
+    "hourly_refresh": ("refresh", "5 * * * *"),
+    "daily_retention": ("retention", "0 2 * * *"),
+    "nightly": ("nightly", "35 2 * * *"),
+    "weekly_maintenance": ("maintenance", "40 3 * * 0"),
+}
+SENSORS = {"inbox_files", "run_failed"}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +104,7 @@ def seeds_on_disk() -> set[dg.AssetKey]:
 def test_assets_are_the_streams_seeds_and_models_on_disk(assets: dict[dg.AssetKey, dg.AssetSpec]) -> None:
     on_disk = sources_on_disk() | seeds_on_disk() | models_on_disk().keys()
     assert {dg.AssetKey(["raw", "events"]), dg.AssetKey(["marts", "fct_sessions"])} <= on_disk
-    assert set(assets) == on_disk
+    assert set(assets) == on_disk | {DOCUMENTATION}
 
 
 def test_a_staging_model_stands_below_its_stream(assets: dict[dg.AssetKey, dg.AssetSpec]) -> None:
@@ -91,6 +116,7 @@ def test_groups_are_layers_and_domains(assets: dict[dg.AssetKey, dg.AssetSpec]) 
     expected = {key: key.path[0] for key in sources_on_disk()} | dict.fromkeys(seeds_on_disk(), "seeds")
     for key, file in models_on_disk().items():
         expected[key] = file.parts[1] if file.parts[0] == "marts" else file.parts[0]
+    expected[DOCUMENTATION] = "docs"
     assert {key: spec.group_name for key, spec in assets.items()} == expected
 
 
@@ -150,15 +176,152 @@ def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:
     assert len(names) == len(set(names))
 
 
-def test_jobs_and_schedules(loaded: dg.Definitions) -> None:
+def test_jobs_schedules_and_sensors(loaded: dg.Definitions) -> None:
     repository = loaded.get_repository_def()
-    assert {name for name in repository.job_names if not name.startswith("__")} == {
-        "refresh", "check_all", "replay",
-    }  # fmt: skip
-    assert {schedule.name: schedule.job_name for schedule in repository.schedule_defs} == {
-        "hourly_refresh": "refresh",
-        "nightly_checks": "check_all",
-    }
+    assert {name for name in repository.job_names if not name.startswith("__")} >= JOBS
+    found = {schedule.name: (schedule.job_name, schedule.cron_schedule) for schedule in repository.schedule_defs}
+    assert SCHEDULES.items() <= found.items()
+    assert {schedule.execution_timezone for schedule in repository.schedule_defs} == {"UTC"}
+    assert {sensor.name for sensor in repository.sensor_defs} >= SENSORS
+    assert repository.get_sensor_def("inbox_files").job_name == "ingest"
+
+
+@pytest.mark.parametrize(
+    ("name", "running"),
+    [
+        ("development", set()),
+        ("staging", {"hourly_refresh", "nightly", "weekly_maintenance"}),
+        ("production", set(SCHEDULES)),
+    ],
+)
+def test_schedules_run_where_the_environment_says_so(name: str, running: set[str]) -> None:
+    made = schedules_for(environment(name))
+    assert {schedule.name for schedule in made} == set(SCHEDULES)
+    on = {schedule.name for schedule in made if schedule.default_status == dg.DefaultScheduleStatus.RUNNING}
+    assert on == running
+
+
+def test_an_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment().name == "development"
+    monkeypatch.setenv("TIDEMARK_ENVIRONMENT", "prod")
+    with pytest.raises(TidemarkError, match="There is no environment 'prod': TIDEMARK_ENVIRONMENT is one of"):
+        environment()
+    monkeypatch.setenv("TIDEMARK_ENVIRONMENT", "production")
+    assert environment().name == "production"
+
+
+def test_what_an_environment_runs_is_there(loaded: dg.Definitions) -> None:
+    repository = loaded.get_repository_def()
+    there = {each.name for each in (*repository.schedule_defs, *repository.sensor_defs)}
+    for known in ENVIRONMENTS.values():
+        assert known.running <= there, known.name
+
+
+def test_every_asset_has_an_owner_kinds_and_what_has_columns_tells_them(
+    assets: dict[dg.AssetKey, dg.AssetSpec],
+) -> None:
+    for key, spec in assets.items():
+        assert spec.owners, key
+        assert spec.kinds, key
+    for node in MANIFEST["nodes"].values():
+        if node["resource_type"] == "model":
+            told = assets[dg.AssetKey([node["fqn"][1], node["name"]])].metadata["dagster/column_schema"]
+            assert [column.name for column in told.columns] == list(node["columns"]), node["name"]
+            assert all(column.description for column in told.columns), node["name"]
+
+
+def test_hourly_assets_have_a_freshness_policy_where_somebody_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert freshness_of() is None
+    monkeypatch.setenv("TIDEMARK_ENVIRONMENT", "production")
+    policy = freshness_of()
+    # Hourly: one that did not come is late after two hours.
+    assert policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
+    spec = Translator().get_asset_spec(MANIFEST, "model.tidemark.fct_anomalies", None)
+    assert spec.freshness_policy == policy
+    assert Translator().get_asset_spec(MANIFEST, "model.tidemark.fct_sessions", None).freshness_policy is None
+
+
+def test_one_owner_retries_and_one_pool_keeps_runs_apart(loaded: dg.Definitions, tmp_path: Path) -> None:
+    written = settings(tmp_path)
+    assert written["run_retries"] == {"enabled": False}
+    assert written["run_monitoring"]["max_resume_run_attempts"] == 0
+    # By run: a run waits in the queue, it does not start and stand still.
+    assert written["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
+    pools = {}
+    for name in JOBS:
+        for node in loaded.resolve_job_def(name).nodes:
+            assert node.definition.retry_policy is None, name
+            pools.setdefault(node.definition.pool, set()).add(node.name)
+    assert None not in pools, "an op without a pool"
+    assert pools["inbox"] == {"inbox"}
+    assert {"models", "take_away_what_is_over_its_age", "look_after"} <= pools["warehouse"]
+
+
+def test_each_job_shows_its_configuration_with_defaults_and_descriptions(loaded: dg.Definitions) -> None:
+    for name in JOBS - {"replay", "backfill"}:
+        job = loaded.resolve_job_def(name)
+        # Everything has a default: an empty launchpad launches.
+        assert dg.validate_run_config(job, {}) is not None
+        for node in job.nodes:
+            schema = node.definition.config_schema.config_type
+            for field_name, field in getattr(schema, "fields", {}).items():
+                assert field.description, f"{name}: {field_name}"
+                assert field.default_provided or not field.is_required, f"{name}: {field_name}"
+    retention = loaded.resolve_job_def("retention")
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(
+            retention, {"ops": {"take_away_what_is_over_its_age": {"config": {"dry_run": "yes'; drop schema raw; --"}}}}
+        )
+
+
+def test_a_backfill_re_processes_the_day_of_its_partition(loaded: dg.Definitions) -> None:
+    job = loaded.resolve_job_def("backfill")
+    assert isinstance(job.partitions_def, dg.DailyPartitionsDefinition)
+    config = job.partitioned_config.get_run_config_for_partition_key("2026-03-08")
+    assert config["ops"]["models"]["config"] == {"replay_from": "2026-03-08", "replay_to": "2026-03-08"}
+    assert job.asset_layer.selected_asset_keys == set(models.keys)
+
+
+def test_a_lost_server_is_tried_again_and_nothing_else(server: Server) -> None:
+    with pytest.raises(dg.Failure) as refused, one_owner_of_retries():
+        raise TidemarkError("Another refresh\nof prod is running")
+    assert (refused.value.description, refused.value.allow_retries) == ("Another refresh of prod is running", False)
+    with connect(server, autocommit=True) as ours, connect(server, autocommit=True) as other:
+        other.execute("select pg_terminate_backend(%s)", [ours.info.backend_pid])
+        with pytest.raises(dg.RetryRequested) as lost, one_owner_of_retries():
+            ours.execute("select 1")
+    assert (lost.value.max_retries, lost.value.seconds_to_wait) == (3, 60)
+    # A library says it in words of its own: what caused it counts.
+    with pytest.raises(dg.RetryRequested), one_owner_of_retries():
+        raise TidemarkError("no server") from psycopg.errors.CannotConnectNow()
+    with pytest.raises(dg.Failure), one_owner_of_retries(), connect(server, autocommit=True) as ours:
+        ours.execute("select 1 / 0")
+
+
+def test_the_inbox_sensor_asks_once_for_each_state_of_the_inbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_INBOX", str(tmp_path))
+
+    def asked() -> list[str | None]:
+        with dg.build_sensor_context() as context:
+            told = inbox_files(context)
+        return [each.run_key for each in told if isinstance(each, dg.RunRequest)]
+
+    assert asked() == []
+    (tmp_path / "events-1.ndjson").write_text("{}\n")
+    # It may still be written.
+    os.utime(tmp_path / "events-1.ndjson", (time.time() + 60,) * 2)
+    assert asked() == []
+    os.utime(tmp_path / "events-1.ndjson", (1, 1))
+    (tmp_path / "events-2.ndjson.part").write_text("{}\n")
+    first = asked()
+    assert len(first) == 1
+    assert asked() == first
+    (tmp_path / "events-2.ndjson.part").rename(tmp_path / "events-2.ndjson")
+    os.utime(tmp_path / "events-2.ndjson", (1, 1))
+    assert len(asked()) == 1
+    assert asked() != first
 
 
 def test_a_refresh_builds_everything_and_leaves_nightly_tests_out(
@@ -171,12 +334,14 @@ def test_a_refresh_builds_everything_and_leaves_nightly_tests_out(
     }
     every = {check.name for check in checks_of(loaded)}
     # What stands in ops a refresh fills by itself, before it builds; history is filled by a purge.
-    built = {key for key in assets if key.path[0] not in ("ops", "history")}
+    built = {key for key in assets if key.path[0] not in ("ops", "history", "docs")}
     assert loaded.resolve_job_def("refresh").asset_layer.selected_asset_keys == built
-    assert loaded.resolve_asset_graph().executable_asset_keys == built
+    assert loaded.resolve_asset_graph().executable_asset_keys >= built | {DOCUMENTATION}
     assert checks_of_job(loaded, "refresh") == every - nightly
-    assert not loaded.resolve_job_def("check_all").asset_layer.selected_asset_keys
-    assert nightly <= checks_of_job(loaded, "check_all")
+    assert loaded.resolve_job_def("nightly").asset_layer.selected_asset_keys == {DOCUMENTATION}
+    assert nightly <= checks_of_job(loaded, "nightly")
+    streams = {key for key in assets if key.path[0] == "raw"}
+    assert loaded.resolve_job_def("ingest").asset_layer.selected_asset_keys == streams
 
 
 def test_a_full_refresh_is_asked_for_in_the_launchpad(loaded: dg.Definitions) -> None:
@@ -201,11 +366,6 @@ def test_a_replay_is_asked_for_with_two_days_and_builds_everything(loaded: dg.De
     built = job.asset_layer.selected_asset_keys
     assert built == set(models.keys)
     assert checks_of_job(loaded, "replay") == checks_of_job(loaded, "refresh") - {"inbox_files_loaded"}
-
-
-def test_every_schedule_starts_stopped(loaded: dg.Definitions) -> None:
-    schedules = loaded.get_repository_def().schedule_defs
-    assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.STOPPED}
 
 
 def test_runs_execute_in_one_process(loaded: dg.Definitions) -> None:

@@ -32,6 +32,28 @@ OF_LOADS = ("marts.agg_kept_out", "marts.fct_budget_alerts")
 # A view with a row for each time an event was sent, and when: its distinct rows without that are compared.
 AS_OFTEN_AS_SENT = ("intermediate.int_enriched_events",)
 
+# Partitions are by the day received: as if every record had come an hour after it was made.
+AGE = """
+with aged as (
+    update raw.{stream} set received_at = {time} + interval '1 hour' returning 1
+)
+select count(*) from aged
+"""
+DAYS = """
+with days as (
+    insert into ops.group_days
+    select distinct session_group, (received_at at time zone 'UTC')::date from raw.{stream}
+    on conflict do nothing
+    returning 1
+)
+select count(*) from days
+"""
+TIMES = {
+    "events": "occurred_at",
+    "llm_requests": "occurred_at",
+    "session_batches": "coalesce(started_at, (llm_interactions -> 0 ->> 'timestamp')::timestamptz)",
+}
+
 
 def without_server_variables() -> dict[str, str]:
     """The environment for a child process, but for what would name another server or clock."""
@@ -231,3 +253,17 @@ def sample_warehouse(make_warehouse: Callable[[], Warehouse], sample: tuple[Path
     run = built.refresh()
     assert run.tests_failed == []
     return built
+
+
+@pytest.fixture(scope="session")
+def received_as_made(make_warehouse: Callable[[], Warehouse], small_sample: dict[str, list[bytes]]) -> Warehouse:
+    """The small sample, received as it was made, built. Copied, never changed."""
+    warehouse = make_warehouse()
+    for stream in (*STREAMS, "costs"):
+        warehouse.load(stream, small_sample[stream])
+    warehouse.refresh()
+    for stream, time in TIMES.items():
+        warehouse.query(AGE.format(stream=stream, time=time))
+        warehouse.query(DAYS.format(stream=stream))
+    warehouse.query("select ops.make_partitions(0, '2026-04-01')")
+    return warehouse

@@ -101,7 +101,9 @@ def kill_refresh_at(warehouse: Warehouse, model: str) -> None:
         blocking.execute(f"lock table {schema}.{model} in access exclusive mode")
         running = subprocess.Popen(
             [sys.executable, "-m", "orchestration", "refresh", "--no-inbox", "--quiet"],
-            env=without_server_variables() | warehouse.server.environment() | {"TIDEMARK_AS_OF": AS_OF},
+            env=without_server_variables()
+            | warehouse.server.environment()
+            | {"TIDEMARK_AS_OF": AS_OF, "TIDEMARK_LOCK_TIMEOUT": "10min"},
             cwd=PROJECT_FOLDER,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

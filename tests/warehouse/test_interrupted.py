@@ -108,7 +108,8 @@ def last_line(said: str) -> str:
 
 
 def test_however_a_refresh_is_stopped_it_says_so_and_the_next_one_finishes_it(own_home, make_warehouse, tmp_path):
-    environment = {"TIDEMARK_HOME": str(own_home)}
+    # It is this test that lets go, however long it takes it.
+    environment = {"TIDEMARK_HOME": str(own_home), "TIDEMARK_LOCK_TIMEOUT": "10min"}
     warehouse = Warehouse(own_database(own_home), tmp_path)
     warehouse.load("events", FIRST)
     first = start_refresh(environment)

@@ -33,6 +33,7 @@ TESTED_ELSEWHERE = {
     "analyze_when_built_whole": "speed alone hangs on it",
     "contracted_columns": "test_purge reads closed sessions by it",
     "plan_whole_build": "speed alone hangs on it",
+    "wait_no_longer": "test_long_query: a mart that somebody reads for hours",
     "count_by_hash": "speed alone hangs on it",
     "postgres__get_columns_in_relation": "the nightly test columns_are_read_as_information_schema_has_them",
     "postgres__persist_docs": "test_model_changes: a changed description reaches the database without a rebuild",

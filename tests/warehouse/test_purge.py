@@ -15,7 +15,7 @@ from orchestration import closing
 from orchestration import purge as library
 from orchestration.purge import purge
 from orchestration.refresh import take_lock
-from tests.warehouse.conftest import STREAMS, Warehouse, assert_same
+from tests.warehouse.conftest import Warehouse, assert_same
 
 # What is kept when the events of its days are gone, and the columns of each that say no more than that.
 KEPT = {
@@ -75,27 +75,6 @@ KEPT = {
     "marts.metric_observations": [],
     "marts.fct_anomalies": [],
 }
-# Partitions are by the day received: as if every record had come an hour after it was made.
-AGE = """
-with aged as (
-    update raw.{stream} set received_at = {time} + interval '1 hour' returning 1
-)
-select count(*) from aged
-"""
-DAYS = """
-with days as (
-    insert into ops.group_days
-    select distinct session_group, (received_at at time zone 'UTC')::date from raw.{stream}
-    on conflict do nothing
-    returning 1
-)
-select count(*) from days
-"""
-TIMES = {
-    "events": "occurred_at",
-    "llm_requests": "occurred_at",
-    "session_batches": "coalesce(started_at, (llm_interactions -> 0 ->> 'timestamp')::timestamptz)",
-}
 PARTITIONS = """
 select relname from pg_class
 where relnamespace = 'raw'::regnamespace and relispartition and relkind = 'r' and relname ~ '_202603[0-9]{2}$'
@@ -123,18 +102,10 @@ def event(number: int, at: str, **more: str) -> bytes:
     return json.dumps(record | {"timestamp": at} | more).encode()
 
 
-@pytest.fixture(scope="module")
-def built(make_warehouse: Callable[[], Warehouse], small_sample: dict[str, list[bytes]]) -> Warehouse:
+@pytest.fixture
+def built(received_as_made: Warehouse) -> Warehouse:
     """The small sample, received as it was made, built. Copied, never changed."""
-    warehouse = make_warehouse()
-    for stream in (*STREAMS, "costs"):
-        warehouse.load(stream, small_sample[stream])
-    warehouse.refresh()
-    for stream, time in TIMES.items():
-        warehouse.query(AGE.format(stream=stream, time=time))
-        warehouse.query(DAYS.format(stream=stream))
-    warehouse.query("select ops.make_partitions(0, '2026-04-01')")
-    return warehouse
+    return received_as_made
 
 
 def test_closing_days_changes_nothing_that_is_kept(built, copy_warehouse):
@@ -337,7 +308,7 @@ def test_a_purge_that_breaks_off_is_finished_by_the_next(built, copy_warehouse, 
     assert warehouse.query("select count(*) from history.closed_visits") == [(0,)]
     with monkeypatch.context() as patch:
         # After it: the days are closed, the partitions still there.
-        patch.setattr(library, "_drop_partition", killed)
+        patch.setattr(library, "drop_partition", killed)
         with pytest.raises(KeyboardInterrupt):
             purge(warehouse.server, date(2026, 3, 28))
     partitions = len(warehouse.query(PARTITIONS))

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 from dagster_dbt import dbt_assets
+from pydantic import Field
 
 from ingest.connection import Server, resolve
 from ingest.errors import TidemarkError
@@ -12,7 +13,8 @@ from orchestration.dbt_manifest import artifacts_folder, load_manifest
 from orchestration.dbt_process import LOGS_KEPT, RUNS_KEPT, prune_runs
 from orchestration.dbt_run import DbtRun
 from orchestration.defs.dbt.translator import Translator, attach_tests
-from orchestration.instance import instance_folder
+from orchestration.failures import one_owner_of_retries
+from orchestration.instance import POOL, instance_folder
 from orchestration.refresh import refreshing, set_phase
 from orchestration.replay import Days, days_between
 from orchestration.selection import NIGHTLY, arguments_to_build, arguments_to_test, lean_tests_of, selectors
@@ -23,14 +25,17 @@ UNIQUE_ID = "dagster_dbt/unique_id"
 
 
 class ModelsConfig(dg.Config):
-    """`full_refresh` builds the selected incremental models anew instead of what the new loads touch.
+    """What a run builds, and how."""
 
-    `replay_from` and `replay_to`, UTC days, make a refresh re-process those and the days between them.
-    """
-
-    full_refresh: bool = False
-    replay_from: str | None = None
-    replay_to: str | None = None
+    full_refresh: bool = Field(
+        default=False,
+        description="Build the selected incremental models whole instead of what the new loads touch.",
+    )
+    replay_from: str = Field(
+        default="",
+        description="First UTC day to re-process, as in 2026-03-01. Only with every model selected.",
+    )
+    replay_to: str = Field(default="", description="Last UTC day to re-process; it is replayed too.")
 
     def days(self) -> Days | None:
         """The days to replay.
@@ -41,7 +46,7 @@ class ModelsConfig(dg.Config):
         return days_between(self.replay_from, self.replay_to) if self.replay_from or self.replay_to else None
 
 
-@dbt_assets(manifest=MANIFEST, name="models", dagster_dbt_translator=TRANSLATOR)
+@dbt_assets(manifest=MANIFEST, name="models", dagster_dbt_translator=TRANSLATOR, pool=POOL)
 def models(context: dg.AssetExecutionContext, config: ModelsConfig) -> Iterator[Any]:
     """Build, then test.
 
@@ -52,7 +57,7 @@ def models(context: dg.AssetExecutionContext, config: ModelsConfig) -> Iterator[
     prune_runs(runs, RUNS_KEPT)
     prune_runs(instance_folder() / "logs", LOGS_KEPT)
     run = DbtRun(context, MANIFEST, TRANSLATOR, runs / f"{context.run_id[:8]}-{context.retry_number}")
-    try:
+    with one_owner_of_retries():
         days = config.days()
         server = resolve()
         if context.selected_asset_keys == set(models.keys):
@@ -61,8 +66,6 @@ def models(context: dg.AssetExecutionContext, config: ModelsConfig) -> Iterator[
             raise TidemarkError("A replay needs every model: start the job `replay`.")
         else:
             yield from build_to_the_mark(run, server, full_refresh=config.full_refresh)
-    except TidemarkError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
 
 
 def refresh(run: DbtRun, server: Server, *, full_refresh: bool, days: Days | None) -> Iterator[Any]:

@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
+from orchestration.environments import environment
+
 
 def group_of(node: Mapping[str, Any]) -> str:
     """The Dagster group of a manifest node: raw, ops, seeds, staging, intermediate, or a mart's domain."""
@@ -17,6 +19,39 @@ def group_of(node: Mapping[str, Any]) -> str:
         return "seeds"
     layer, *below = node["fqn"][1:-1] or ["models"]
     return below[0] if layer == "marts" and below else layer
+
+
+# Who answers for a group; one place to put in your own teams, or addresses of people.
+OWNERS = {
+    "raw": "team:data-platform",
+    "ops": "team:data-platform",
+    "history": "team:data-platform",
+    "operations": "team:data-platform",
+    "docs": "team:data-platform",
+}
+OTHER_OWNERS = "team:analytics"
+
+
+def owners_of(group: str) -> list[str]:
+    """Owners of the assets of a group."""
+    return [OWNERS.get(group, OTHER_OWNERS)]
+
+
+def freshness_of() -> dg.FreshnessPolicy | None:
+    """How old the assets that every refresh makes may get in this environment; None where nobody waits for them."""
+    here = environment()
+    if here.fails_after is None:
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=here.fails_after, warn_window=here.late_after)
+
+
+def columns_of(node: Mapping[str, Any]) -> dict[str, dg.TableSchema]:
+    """Metadata that tells a relation's columns, types and descriptions; empty where its YAML names none."""
+    columns = [
+        dg.TableColumn(name, type=column.get("data_type") or "?", description=column.get("description") or None)
+        for name, column in node.get("columns", {}).items()
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns)} if columns else {}
 
 
 def kinds_of(node: Mapping[str, Any]) -> set[str]:
@@ -78,7 +113,15 @@ class Translator(DagsterDbtTranslator):
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
-        return spec if node["resource_type"] == "source" else spec.replace_attributes(kinds=kinds_of(node))
+        if node["resource_type"] == "source":
+            return spec
+        group = group_of(node)
+        return spec.replace_attributes(
+            kinds=kinds_of(node),
+            owners=spec.owners or owners_of(group),
+            # The rest is made when there is something new: that it is old then says nothing.
+            freshness_policy=freshness_of() if node["config"]["materialized"] == "table" else None,
+        )
 
     def get_asset_check_spec(
         self,

@@ -5,14 +5,16 @@ from collections.abc import Iterator
 
 import dagster as dg
 import psycopg
+from pydantic import Field
 
 from ingest.connection import connect, resolve
-from ingest.errors import TidemarkError
-from ingest.inbox import inbox_folder, ingest_inbox
+from ingest.inbox import SETTLE_SECONDS, inbox_folder, ingest_inbox
 from ingest.load import FAILED, LEFT_ALONE, LoadResult
 from ingest.migrate import migrate
 from orchestration.dbt_manifest import load_manifest
-from orchestration.defs.dbt.translator import group_of
+from orchestration.defs.dbt.translator import columns_of, freshness_of, group_of, owners_of
+from orchestration.failures import one_owner_of_retries
+from orchestration.instance import INBOX_POOL
 
 LEDGER = dg.AssetKey(["raw", "loads"])
 FILES_LOADED = "inbox_files_loaded"
@@ -23,15 +25,28 @@ select 'loads', max(published_seq) from raw.loads
 """
 
 
+class InboxConfig(dg.Config):
+    """How the inbox is loaded."""
+
+    settle_seconds: float = Field(
+        default=SETTLE_SECONDS,
+        ge=0,
+        le=600,
+        description="A file untouched for so many seconds is complete; a younger one waits for the next run.",
+    )
+
+
 def raw_tables() -> list[dg.AssetSpec]:
     """One asset per table of the dbt source `raw`."""
     return [
         dg.AssetSpec(
             key=["raw", source["name"]],
             group_name=group_of(source),
+            owners=owners_of("raw"),
             description=source["description"],
             kinds={"postgres", "table"},
-            metadata={"dagster/table_name": f"raw.{source['name']}"},
+            metadata={"dagster/table_name": f"raw.{source['name']}", **columns_of(source)},
+            freshness_policy=freshness_of(),
         )
         for source in load_manifest()["sources"].values()
         if source["source_name"] == "raw"
@@ -40,6 +55,7 @@ def raw_tables() -> list[dg.AssetSpec]:
 
 @dg.multi_asset(
     name="inbox",
+    pool=INBOX_POOL,
     specs=raw_tables(),
     check_specs=[
         dg.AssetCheckSpec(
@@ -49,18 +65,20 @@ def raw_tables() -> list[dg.AssetSpec]:
         )
     ],
 )
-def inbox(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+def inbox(
+    context: dg.AssetExecutionContext, config: InboxConfig
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Migrate, load what lies in the inbox folder, move the files to `done` or `failed`."""
-    try:
-        with connect(resolve(), autocommit=True) as connection:
-            for label in migrate(connection):
-                context.log.info(f"Migrated: {label}")
-            results = ingest_inbox(
-                connection, inbox_folder(), report=lambda result: context.log.info(described(result))
-            )
-            newest = newest_loads(connection)
-    except TidemarkError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+    with one_owner_of_retries(), connect(resolve(), autocommit=True) as connection:
+        for label in migrate(connection):
+            context.log.info(f"Migrated: {label}")
+        results = ingest_inbox(
+            connection,
+            inbox_folder(),
+            settle_seconds=config.settle_seconds,
+            report=lambda result: context.log.info(described(result)),
+        )
+        newest = newest_loads(connection)
     loaded = defaultdict(list)
     for result in results:
         loaded[result.stream].append(result)

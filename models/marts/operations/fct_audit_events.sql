@@ -1,0 +1,48 @@
+{{
+    config(
+        meta={
+            'touched': {'session_group': ['session_group', 'int_sessions.session_group']},
+            'emits': ['event_date']
+        },
+        indexes=[{'columns': ['event_date', 'app_id']}, {'columns': ['user_id', 'occurred_at']}]
+    )
+}}
+
+{% set columns = contracted_columns('fct_audit_events') %}
+
+with
+
+events as (
+    select * from {{ ref('fct_events') }}
+    where retention_class in ('audit', 'security') and {{ where_touched('session_group') }}
+),
+
+visits as (
+    select * from {{ ref('int_sessions') }}
+    where {{ where_touched('session_group') }}
+),
+
+-- a closed event stands as it was, but for whose it is: a later sign-in tells that
+closed_events as (
+    select
+        told.session_group,
+        told.event_id,
+        told.session_key,
+        told.occurred_at,
+        told.retention_class,
+        told.event,
+        visits.visitor_id,
+        coalesce(told.event ->> 'user_id', visits.user_id) as user_id
+    from {{ ref('stg_closed_events') }} as told
+    inner join visits on told.session_group = visits.session_group and told.session_key = visits.session_key
+)
+
+select {{ columns | join(', ') or '*' }} from events
+{% if columns %}
+union all
+select
+    {{ recorded_columns(columns, 'event', instead=[
+        'session_group', 'event_id', 'session_key', 'visitor_id', 'user_id', 'retention_class', 'occurred_at'
+    ]) }}
+from closed_events
+{% endif %}
