@@ -92,6 +92,11 @@ TESTED_ELSEWHERE = {
     "usual_days": "test_budgets forecasts by it",
     "settle_bounds": "test_refresh calls dbt by hand, and beside a refresh",
     "grant_schema_usage": "analysts_may_read_the_marts sees its result",
+    "tenant_keys": "test_access: what each role may read",
+    "is_for_workspaces": "test_access: what each role may read",
+    "is_of_reader": "test_access: rows by workspace, app, person and super-admin",
+    "restrict_rows": "test_access: what each role may read",
+    "postgres__get_show_grant_sql": "test_access: a grant outlives an incremental refresh",
     "generate_schema_name": "names_of_a_target_are_plain_or_prefixed sees its result",
 }
 
