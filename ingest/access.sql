@@ -29,13 +29,15 @@ grant usage on schema raw, ops to tidemark_loader;
 grant update on raw.loads, raw.rejects to tidemark_loader;
 grant usage on all sequences in schema raw to tidemark_loader;
 grant select, insert, update, delete on ops.pulls, ops.pulled_rows to tidemark_loader;
-grant select on ops.schema_migrations to tidemark_loader;
+grant select on ops.schema_migrations, ops.tombstones, ops.hash_key_check to tidemark_loader;
 
 -- The transformer builds: it reads raw, keeps the books of refreshes, and owns what dbt makes.
 grant usage on schema raw, history, ops to tidemark_transformer;
 grant usage on all sequences in schema ops to tidemark_transformer;
 revoke insert, update, delete on
-    ops.schema_migrations, ops.app_access, ops.super_admins, ops.access_state, ops.horizon, ops.closings
+    ops.schema_migrations, ops.app_access, ops.super_admins, ops.access_state, ops.horizon, ops.closings,
+    ops.tombstones, ops.hash_key_check, ops.privacy_certificates, ops.privacy_answers, ops.privacy_choices,
+    ops.opt_outs, ops.truncated_addresses
     from tidemark_transformer;
 
 -- Readers: how far the marts are, and nothing else outside them.
@@ -48,3 +50,9 @@ grant select on ops.model_state, ops.touched to tidemark_analyst;
 revoke all on function ops.reader_apps(), ops.is_super_admin() from public;
 grant execute on function ops.reader_apps(), ops.is_super_admin()
     to tidemark_analyst, tidemark_bi, tidemark_workspace_reader, tidemark_transformer;
+
+-- These change a load that is not published yet, and no other row.
+revoke all on function
+    ops.refuse_rows(text, bigint, timestamptz, text[]), ops.refuse_rejects(bigint, bigint[]) from public;
+grant execute on function
+    ops.refuse_rows(text, bigint, timestamptz, text[]), ops.refuse_rejects(bigint, bigint[]) to tidemark_loader;
