@@ -29,7 +29,7 @@ from psycopg.types.json import Jsonb
 
 from ingest.connection import Server, connect
 from ingest.errors import TidemarkError
-from ingest.forgetting import Mentions, forget_in_folders
+from ingest.forgetting import Mentions, forget_in_folders, is_distinctive
 from ingest.hash_key import hash_key, keyed_hash, remember_key
 from ingest.inbox import BROKEN, DONE, inbox_folder
 from ingest.load import PUBLISH_LOCK
@@ -305,10 +305,14 @@ def _later_aliases(connection: psycopg.Connection[Any], token: str) -> set[str]:
 # Columns whose frequent values, as the planner keeps them, are among some texts.
 KEPT_VALUES = """
 select distinct schemaname, tablename, attname from pg_stats
-where exists (
-    select from unnest(%s::text[]) as one
-    where strpos(most_common_vals::text, one) > 0 or strpos(histogram_bounds::text, one) > 0
-        or strpos(most_common_elems::text, one) > 0
+where schemaname <> all('{pg_catalog, information_schema}') and (
+    exists (
+        select from unnest(%(distinctive)s::text[]) as one
+        where strpos(concat_ws(' ', most_common_vals::text, histogram_bounds::text, most_common_elems::text), one) > 0
+    )
+    or most_common_vals::text::text[] && %(whole)s::text[]
+    or histogram_bounds::text::text[] && %(whole)s::text[]
+    or most_common_elems::text::text[] && %(whole)s::text[]
 )
 """
 
@@ -323,12 +327,16 @@ def _clean_statistics(connection: psycopg.Connection[Any], person: Person, token
         """,
         {"users": sorted(person.users), "anonymous": sorted(person.anonymous)},
     ).fetchall()
-    sought = sorted(person.ids | {visitor for (visitor,) in visitors})
-    tables = {(schema, table) for schema, table, _ in connection.execute(KEPT_VALUES, [sought])}
+    whole = person.ids | {visitor for (visitor,) in visitors}
+    sought = {"whole": sorted(whole), "distinctive": sorted(filter(is_distinctive, whole))}
+    tables = {(schema, table) for schema, table, _ in connection.execute(KEPT_VALUES, sought)}
     for schema, table in sorted(tables):
         connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(schema, table)))
     # An empty table is not analyzed: what is known of its columns goes when their type is said anew.
-    for schema, table, column in connection.execute(KEPT_VALUES, [sought]).fetchall():
+    for schema, table, column in connection.execute(KEPT_VALUES, sought).fetchall():
+        held = sql.SQL("select exists (select from {})").format(sql.Identifier(schema, table))
+        if connection.execute(held).fetchone()[0]:
+            continue
         statement = sql.SQL("alter table {} alter column {} type {}").format(
             sql.Identifier(schema, table),
             sql.Identifier(column),

@@ -41,7 +41,9 @@ def truncate_addresses(server: Server, days: int | None = None, *, wait_seconds:
     with one_at_a_time(server, wait_seconds) as connection, connection.transaction():
         since, until = connection.execute(
             """
-            select received_before, date_trunc('day', ops.clock(), 'UTC') - make_interval(days => %s)
+            select
+                received_before::text,
+                greatest(received_before, date_trunc('day', ops.clock(), 'UTC') - make_interval(days => %s))::text
             from ops.truncated_addresses for update
             """,
             [days],
@@ -54,7 +56,7 @@ def truncate_addresses(server: Server, days: int | None = None, *, wait_seconds:
             """,
             [since, until],
         ).rowcount
-        if until > since:
+        if until != since:
             connection.execute("update ops.truncated_addresses set received_before = %s", [until])
         if changed:
             connection.execute(
