@@ -16,6 +16,7 @@ import configparser
 import getpass
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,7 +79,13 @@ class Server:
     def environment(self) -> dict[str, str]:
         """PG* variables for dbt and psql. Parameters that libpq has no variable for (keepalives) stay out."""
         variables = variable_names()
-        return {variables[name]: value for name, value in self.parameters.items() if name in variables}
+        told = {variables[name]: value for name, value in self.parameters.items() if name in variables}
+        if key := os.environ.get("TIDEMARK_HASH_KEY"):
+            # What dbt's sessions hash e-mail addresses with; spaces and backslashes are escaped as libpq reads them.
+            setting = "-c tidemark.hash_key=" + key.replace("\\", "\\\\").replace(" ", "\\ ")
+            others = re.sub(r"\s*-c tidemark\.hash_key=(?:\\.|[^\s\\])*", "", told.get("PGOPTIONS", ""))
+            told["PGOPTIONS"] = f"{others} {setting}".strip()
+        return told
 
     def with_database(self, name: str) -> Server:
         return replace(self, parameters=self.parameters | {"dbname": name})

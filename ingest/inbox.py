@@ -20,6 +20,7 @@ import psycopg
 
 from ingest.errors import TidemarkError
 from ingest.files import SUFFIXES, BrokenFileError, ChangedFileError, bare_suffix, stream_of, unknown_stream
+from ingest.forgetting import Mentions, forget_in_file
 from ingest.load import FAILED, LoadResult, load_file, shown_path
 from ingest.server import home_folder
 
@@ -87,7 +88,9 @@ def take(
         if moved:
             write_reason(moved, result.error)
     else:
-        move(path, inbox / DONE / inside, before)
+        moved = move(path, inbox / DONE / inside, before)
+        if moved and result.erased_ids:
+            forget_in_file(moved, Mentions(result.erased_ids))
     return result
 
 

@@ -10,13 +10,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import psycopg
 from psycopg import errors, sql
 
+from ingest.erased import Erased
 from ingest.errors import TidemarkError
 from ingest.files import BrokenFileError, Found, stream_of, unknown_stream
 from ingest.reading import Record, checksum, pieces, records_of
@@ -46,7 +47,7 @@ EARLIER_LOAD = """
     where stream = %(stream)s and checksum = %(checksum)s order by copy_number limit 1
 """
 COUNT_LOAD = """
-    update raw.loads set records = %(records)s, loaded = %(loaded)s, rejected = %(rejected)s,
+    update raw.loads set records = %(records)s, loaded = %(loaded)s, rejected = %(rejected)s, refused = %(refused)s,
         mended = %(mended)s, finished_at = clock_timestamp(), seconds = round(%(seconds)s::numeric, 3)
     where load_id = %(load_id)s
 """
@@ -148,13 +149,18 @@ def load_file(
             if not begin(cursor, result, force, app, loaded_by):
                 return result
             result.copy(cursor, decoder, path, progress)
+            erased = Erased(cursor, stream, result.load_id, result.received_at)
+            result.refuse(erased)
             result.seconds = round(time.monotonic() - started, 3)
-            cursor.execute(COUNT_LOAD, asdict(result))
+            cursor.execute(COUNT_LOAD, result.counts())
             if within:
                 within(cursor, result)
             # The lock and the number are two statements: a number taken in the statement that waits
             # could be older than one already committed.
             cursor.execute(PUBLISH_LOCK)
+            # An erasure that committed while this load was under way holds for it too.
+            if result.refuse(erased):
+                cursor.execute(COUNT_LOAD, result.counts())
             result.published_seq = cursor.execute(PUBLISH, [result.load_id]).fetchone()[0]
     except psycopg.Error as error:
         raise database_error(name, error) from None
@@ -170,7 +176,7 @@ def load_file(
 
 def begin(cursor: psycopg.Cursor, result: "LoadResult", force: bool, app: str | None, loaded_by: str | None) -> bool:
     """Writes the ledger row; False, with the earlier load in `result`, when these bytes are loaded already."""
-    values = {**asdict(result), "force": force, "app": app, "loaded_by": loaded_by}
+    values = {**result.counts(), "force": force, "app": app, "loaded_by": loaded_by}
     while True:
         row = cursor.execute(BEGIN_LOAD, values).fetchone()
         if row:
@@ -264,7 +270,8 @@ class Rows:
 class LoadResult:
     """What became of one file. `status`: loaded, already loaded, left alone (`note` says why), failed
     (`error` says why). Counts are records: lines, array elements, the events of a POST body, and elements
-    refused by themselves; `records` = `loaded` + `rejected`. `mended` of them had characters replaced."""
+    refused by themselves; `records` = `loaded` + `rejected` + `refused`, the last because their person was erased.
+    `mended` of them had characters replaced."""
 
     file: str
     stream: str
@@ -273,6 +280,7 @@ class LoadResult:
     records: int = 0
     loaded: int = 0
     rejected: int = 0
+    refused: int = 0
     mended: int = 0
     bytes: int = 0
     seconds: float = 0.0
@@ -281,6 +289,21 @@ class LoadResult:
     received_at: str | None = None
     note: str | None = None
     error: str | None = None
+    # Ids of erased persons that the file names: it must not be kept as it is. Never printed.
+    erased_ids: set[str] = field(default_factory=set, repr=False)
+
+    def refuse(self, erased: Erased) -> int:
+        """Counts what is taken out again because its person was erased; how many that is."""
+        rows, rejects = erased.refuse()
+        self.loaded -= rows
+        self.rejected -= rejects
+        self.refused += rows + rejects
+        self.erased_ids |= erased.ids
+        return rows + rejects
+
+    def counts(self) -> dict[str, Any]:
+        """What the ledger is told."""
+        return {name: value for name, value in asdict(self).items() if name != "erased_ids"}
 
     def copy(
         self,
@@ -365,5 +388,5 @@ class LoadResult:
 
     def as_json(self) -> dict[str, Any]:
         """The result as one JSON object: counts and times, and notes where there are any."""
-        told = asdict(self)
+        told = self.counts()
         return {key: value for key, value in told.items() if value is not None or key not in ("note", "error")}

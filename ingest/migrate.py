@@ -23,6 +23,8 @@ ROLES = (
     "tidemark_bi",
     "tidemark_workspace_reader",
 )
+# What each role may do, in one script that may run again at any time.
+ACCESS = Path(__file__).parent / "access.sql"
 _LOCK = 0x7469_6465_6D61_726B  # "tidemark"
 
 
@@ -89,6 +91,7 @@ def migrate(connection: psycopg.Connection[Any], known: list[Migration] | None =
             for migration in missing:
                 _apply(connection, migration)
             connection.execute("select ops.make_partitions()")
+            _grant_access(connection, changed=bool(missing))
     except psycopg.errors.InsufficientPrivilege as error:
         raise TidemarkError(
             f"The user {connection.info.user!r} may not migrate ({_first_line(error)}): run it as the owner of "
@@ -191,6 +194,20 @@ def _apply(connection: psycopg.Connection[Any], migration: Migration) -> None:
         "insert into ops.schema_migrations (version, name, checksum) values (%s, %s, %s)",
         [migration.version, migration.name, migration.checksum],
     )
+
+
+def _grant_access(connection: psycopg.Connection[Any], *, changed: bool) -> None:
+    """Run access.sql where a migration or the file itself is newer than its last run."""
+    there = connection.execute("select to_regclass('ops.access_state') is not null").fetchone()
+    if there is None or not there[0]:
+        # Migrations of a test, or an old set of them.
+        return
+    statements = ACCESS.read_text(encoding="utf-8")
+    checksum = hashlib.sha256(statements.encode()).hexdigest()
+    row = connection.execute("select checksum from ops.access_state").fetchone()
+    if changed or row != (checksum,):
+        connection.execute(statements)  # type: ignore[arg-type]
+        connection.execute("update ops.access_state set checksum = %s, applied_at = clock_timestamp()", [checksum])
 
 
 def _first_line(error: psycopg.Error) -> str:

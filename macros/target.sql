@@ -32,6 +32,6 @@
 
 {% macro grant_schema_usage() %}
     {% if execute and target.name == 'prod' and 'marts' in schemas %}
-        grant usage on schema marts to tidemark_analyst, tidemark_bi
+        grant usage on schema marts, staging to tidemark_analyst, tidemark_bi, tidemark_workspace_reader
     {% endif %}
 {% endmacro %}

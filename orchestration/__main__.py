@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ingest.connection import Server, connect, resolve
 from ingest.errors import TidemarkError
+from orchestration.privacy_command import privacy
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -276,6 +277,9 @@ def _decide(server: Server, key: str, state: str, note: str | None) -> None:
     with connect(server, autocommit=True) as connection:
         done = decide(connection, key, state, note)
     click.echo(f"{state}: {done['title']} ({done['recommendation_key']})")
+
+
+orchestration.add_command(privacy)
 
 
 @orchestration.command()

@@ -16,6 +16,7 @@ import psycopg
 from ingest.connection import Server, connect
 from ingest.enrich import Kind, Source, enrich, open_sources
 from ingest.errors import TidemarkError
+from ingest.hash_key import VARIABLE, configured_key
 from orchestration import budget_alerts, model_state, recommendations, replay, selection, work_list
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
@@ -79,6 +80,7 @@ def refreshing(
     mark = mark_name(target, server)
     sources = open_sources()
     with connect(server, autocommit=True, application_name=f"tidemark refresh {mark}") as connection:
+        check_hash_key(connection)
         take_lock(connection, mark)
         if days:
             replay.check_open(connection, days)
@@ -130,6 +132,19 @@ def take_lock(connection: psycopg.Connection, mark: str) -> None:
 
 def _not_migrated() -> TidemarkError:
     return TidemarkError("The schema ops is not there yet: run `python -m ingest migrate` first.")
+
+
+def check_hash_key(connection: psycopg.Connection) -> None:
+    """In production e-mail addresses are never without their hash.
+
+    Raises:
+        TidemarkError: TIDEMARK_ENVIRONMENT is `production` and there is no key.
+    """
+    if os.environ.get("TIDEMARK_ENVIRONMENT") == "production" and configured_key(connection) is None:
+        raise TidemarkError(
+            f"{VARIABLE} is not set: in production e-mail addresses are shown as keyed hashes; give it a long random "
+            "text, the same for ever."
+        )
 
 
 def _begin(

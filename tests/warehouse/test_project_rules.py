@@ -123,11 +123,17 @@ TESTED_ELSEWHERE = {
     "check_page": "test_endpoints: page 0, null and far beyond the end",
     "settle_bounds": "test_refresh calls dbt by hand, and beside a refresh",
     "grant_schema_usage": "analysts_may_read_the_marts sees its result",
+    "is_not_opted_out": "test_privacy: what is done between opting out and in",
+    "tenant_keys": "test_access: what each role may read",
+    "is_for_workspaces": "test_access: what each role may read",
+    "is_of_reader": "test_access: rows by workspace, app, person and super-admin",
+    "restrict_rows": "test_access: what each role may read",
+    "postgres__get_show_grant_sql": "test_access: a grant outlives an incremental refresh",
     "generate_schema_name": "names_of_a_target_are_plain_or_prefixed sees its result",
 }
 
-# What raw knows of loads and their rows, beside the streams.
-LEDGER = {"loads", "superseded"}
+# What is known of loads, their rows and persons, beside the streams.
+LEDGER = {"loads", "superseded", "opt_outs"}
 
 # Kinds of keys that the work list takes from the new loads themselves.
 OF_NEW_LOADS = {"session_group", "workspace", "llm_name", "cost"}

@@ -1,20 +1,24 @@
 with
 
 costs as (
-    select * from {{ source('raw', 'costs') }}
+    select
+        *,
+        {{ is_not_opted_out('occurred_at') }} as names_its_person
+    from {{ source('raw', 'costs') }}
     where not withheld and load_id in {{ published_loads() }}
 )
 
 select
     -- ids
-    session_group,
+    case when names_its_person then session_group else 'e:' || cost_id end as session_group,
     content_hash,
     cost_id,
     request_id,
     app_id,
-    session_id,
-    anonymous_id,
-    user_id,
+    -- money counts whoever opted out; for whom it was spent is left out
+    case when names_its_person then session_id end as session_id,
+    case when names_its_person then anonymous_id end as anonymous_id,
+    case when names_its_person then user_id end as user_id,
     workspace_id,
     project_id,
     team_id,

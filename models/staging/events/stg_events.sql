@@ -59,3 +59,4 @@ where
     not withheld and load_id in {{ published_loads() }}
     and {{ is_open('occurred_at') }}
     and {{ is_credible('occurred_at') }}
+    and {{ is_not_opted_out('occurred_at') }}

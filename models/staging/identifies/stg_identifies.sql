@@ -30,4 +30,4 @@ select
     {{ scrubbed('name') if var('keep_names') else 'null::text' }} as name,
     {{ scrubbed_json("(properties - '{" ~ kept_in_raw | join(',') ~ "}'::text[])") }} as traits
 from identifies
-where {{ is_credible('occurred_at') }}
+where {{ is_credible('occurred_at') }} and {{ is_not_opted_out('occurred_at') }}

@@ -63,3 +63,4 @@ where
     -- a rating is no activity, and may be dated before the request it is for
     and ({{ is_open('occurred_at') }} or record_type = 'feedback')
     and {{ is_credible('occurred_at') }}
+    and {{ is_not_opted_out('occurred_at') }}

@@ -42,3 +42,5 @@ where
     )
     and {{ is_open(batch_time()) }}
     and {{ is_credible(newest_batch_time()) }}
+    -- a snapshot shows all of its batch: one that tells of a time to be left out is left out whole
+    and {{ is_not_opted_out(batch_time(), newest_batch_time()) }}
