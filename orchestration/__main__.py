@@ -12,11 +12,15 @@ from rich.table import Table
 
 from ingest.connection import Server, connect, resolve
 from ingest.errors import TidemarkError
+from orchestration.alerts.command import alerts
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def orchestration() -> None:
     """Bring the marts up to date, and see how far they are."""
+
+
+orchestration.add_command(alerts)
 
 
 @orchestration.command()
