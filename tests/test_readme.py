@@ -230,9 +230,8 @@ def test_every_variable_of_the_code_is_in_the_table_and_the_other_way_round():
     told = named_in(first_cells(section(README, "Configuration")))
     code = [path for folder in ("ingest", "orchestration") for path in (CHECKOUT / folder).rglob("*.py")]
     code += [*(CHECKOUT / "macros").glob("*.sql"), CHECKOUT / "profiles.yml", CHECKOUT / "Makefile"]
-    quoted = {
-        name for path in code for name in re.findall(r"""['"$({]((?:TIDEMARK|DATABASE|ALERT|SLACK|SENTRY)_[A-Z_]+)""", text_of(path))
-    }
+    variable = re.compile(r"""['"$({]((?:TIDEMARK|DATABASE|ALERT|SLACK|SENTRY)_[A-Z_]+)""")
+    quoted = {name for path in code for name in variable.findall(text_of(path))}
     # `DATABASE_URL` is one; a constant that holds another's name is not.
     read = {name for name in quoted if not name.startswith("DATABASE_") or name == "DATABASE_URL"}
     assert {name for name in told if not name.startswith("PG")} == read
