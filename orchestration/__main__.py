@@ -13,6 +13,7 @@ from rich.table import Table
 from ingest.connection import Server, connect, resolve
 from ingest.errors import TidemarkError
 from orchestration.alerts.command import alerts
+from orchestration.exports.command import export
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,6 +22,7 @@ def orchestration() -> None:
 
 
 orchestration.add_command(alerts)
+orchestration.add_command(export)
 
 
 @orchestration.command()

@@ -153,13 +153,14 @@ def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:
 def test_jobs_and_schedules(loaded: dg.Definitions) -> None:
     repository = loaded.get_repository_def()
     assert {name for name in repository.job_names if not name.startswith("__")} == {
-        "refresh", "check_all", "replay", "alerts", "quality",
+        "refresh", "check_all", "replay", "alerts", "quality", "export",
     }  # fmt: skip
     assert {schedule.name: schedule.job_name for schedule in repository.schedule_defs} == {
         "hourly_refresh": "refresh",
         "nightly_checks": "check_all",
         "alerts_every_five_minutes": "alerts",
         "hourly_quality": "quality",
+        "monthly_export": "export",
     }
 
 
