@@ -12,12 +12,18 @@ from rich.table import Table
 
 from ingest.connection import Server, connect, resolve
 from ingest.errors import TidemarkError
+from orchestration.alerts.command import alerts
+from orchestration.exports.command import export
 from orchestration.privacy_command import privacy
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def orchestration() -> None:
     """Bring the marts up to date, and see how far they are."""
+
+
+orchestration.add_command(alerts)
+orchestration.add_command(export)
 
 
 @orchestration.command()

@@ -143,7 +143,7 @@ def test_the_readme_tells_every_make_target_and_every_ingest_command():
     commands = {f"make {target}" for target in targets_of_makefile()}
     commands |= set(ingest_commands(ingest, "python -m ingest"))
     # The rest of that program has make targets.
-    commands.add("python -m orchestration recommendations")
+    commands |= {f"python -m orchestration {name}" for name in ("recommendations", "alerts")}
     # An argument behind the command does not matter.
     assert {command for command in commands if not any(f"{line} ".startswith(f"{command} ") for line in told)} == set()
     assert len(told) == len(commands)
@@ -230,11 +230,10 @@ def test_every_variable_of_the_code_is_in_the_table_and_the_other_way_round():
     told = named_in(first_cells(section(README, "Configuration")))
     code = [path for folder in ("ingest", "orchestration") for path in (CHECKOUT / folder).rglob("*.py")]
     code += [*(CHECKOUT / "macros").glob("*.sql"), CHECKOUT / "profiles.yml", CHECKOUT / "Makefile"]
-    quoted = {
-        name for path in code for name in re.findall(r"""['"$({]((?:TIDEMARK|DATABASE)_[A-Z_]+)""", text_of(path))
-    }
+    variable = re.compile(r"""['"$({]((?:TIDEMARK|DATABASE|ALERT|SLACK|SENTRY)_[A-Z_]+)""")
+    quoted = {name for path in code for name in variable.findall(text_of(path))}
     # `DATABASE_URL` is one; a constant that holds another's name is not.
-    read = {name for name in quoted if name.startswith("TIDEMARK_") or name == "DATABASE_URL"}
+    read = {name for name in quoted if not name.startswith("DATABASE_") or name == "DATABASE_URL"}
     assert {name for name in told if not name.startswith("PG")} == read
     libpq = {*variable_names().values(), "PGSERVICEFILE"}
     assert {name for name in told if name.startswith("PG")} <= libpq
@@ -290,6 +289,14 @@ def test_the_page_on_anomalies_tells_every_column_of_its_seeds(seed):
     assert set(header) <= named_in(first_cells(section(page, heading)))
     lines = [block.strip().split(",") for block in blocks(page, "text") if "," in block]
     assert len(header) in map(len, lines)
+
+
+@pytest.mark.parametrize("seed", ["alert_routes", "alert_channels"])
+def test_the_page_on_alerts_tells_every_column_of_its_seeds(seed):
+    header = text_of(CHECKOUT / "seeds" / f"{seed}.csv").splitlines()[0].split(",")
+    page = CHECKOUT / "docs" / "alerts.md"
+    heading = next(name for name in re.findall(r"^## (.+)$", text_of(page), re.MULTILINE) if f"{seed}.csv" in name)
+    assert set(header) <= named_in(first_cells(section(page, heading)))
 
 
 def test_the_limits_told_are_the_codes():

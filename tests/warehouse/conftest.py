@@ -28,7 +28,7 @@ from tests.conftest import create_database, drop_database
 STREAMS = ("session_batches", "events", "llm_requests", "identifies")
 BUILT_SCHEMAS = ("intermediate", "marts")
 # They describe loads and refreshes: a record sent twice counts twice, what was told of a budget once stays told.
-OF_LOADS = ("marts.agg_kept_out", "marts.fct_budget_alerts")
+OF_LOADS = ("marts.agg_kept_out", "marts.fct_budget_alerts", "marts.fct_load_quality", "marts.agg_data_quality")
 # A view with a row for each time an event was sent, and when: its distinct rows without that are compared.
 AS_OFTEN_AS_SENT = ("intermediate.int_enriched_events",)
 
