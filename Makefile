@@ -54,6 +54,10 @@ dev: $(INSTALLED) ## The Dagster UI
 bench: $(INSTALLED) ## Measure speed: a table, and .tidemark/bench.json
 	$(BIN)/python -m orchestration.bench
 
+.PHONY: evaluate-anomalies
+evaluate-anomalies: $(INSTALLED) ## The detectors of anomalies on labelled series (DATA=folder with windows.json)
+	$(BIN)/python -m orchestration.evaluate_anomalies $(DATA)
+
 .PHONY: test
 test: $(INSTALLED) ## Every test but the long ones
 	$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder

@@ -142,9 +142,17 @@
 {% macro should_full_refresh() %}
     {% set whole = config.get('full_refresh') %}
     {% if whole is none %}
-        {% set whole = flags.FULL_REFRESH or is_listed_for_rebuild() %}
+        {% set whole = flags.FULL_REFRESH or is_listed_for_rebuild() or has_other_columns() %}
     {% endif %}
     {% do return(whole) %}
+{% endmacro %}
+
+
+{# Whether a seed has got or lost a column since it was loaded: dbt would empty its table and keep the columns. #}
+{% macro has_other_columns() %}
+    {% if not execute or model.resource_type != 'seed' %}{% do return(false) %}{% endif %}
+    {% set loaded = adapter.get_columns_in_relation(this) | map(attribute='name') | list %}
+    {% do return(loaded | sort != load_agate_table().column_names | list | sort) %}
 {% endmacro %}
 
 

@@ -215,10 +215,12 @@ on conflict do nothing
 """
 
 METRIC_VALUES = """
-insert into history.closed_metric_values
+insert into history.closed_metric_values (
+    metric, app_id, scope, scope_value, bucket_at, bucket_date, metric_value
+)
 select
-    metric, app_id, bucket_at, bucket_date,
-    to_jsonb(measured) - array['metric', 'app_id', 'bucket_at', 'bucket_date']
+    metric, app_id, scope, scope_value, bucket_at, bucket_date,
+    to_jsonb(measured) - array['metric', 'app_id', 'scope', 'scope_value', 'bucket_at', 'bucket_date']
 from marts.agg_metric_values as measured
 where bucket_date < %(day)s and bucket_date >= %(first_day)s
 on conflict do nothing

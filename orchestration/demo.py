@@ -62,7 +62,7 @@ order by sum(cost_usd) desc nulls last, model
 ANOMALIES = """
 select
     first_seen_at::timestamp(0)::text as first_seen, kind, severity, metric,
-    round(current_value, 2) as value, round(expected_value, 2) as expected,
+    round(current, 2) as value, round(expected, 2) as expected,
     case when resolved_at is null then 'no' else 'yes' end as resolved
 from marts.fct_anomalies
 order by severity, first_seen_at desc

@@ -14,8 +14,9 @@ from ingest.connection import connect
 from orchestration.refresh import Refresh, dbt_arguments, refreshing
 from tests.warehouse.conftest import Warehouse, assert_same
 
-DEPEND_ON_NOW = {"fct_anomalies", "agg_forecast_backtests"}
-SEEDS_AND_VIEWS = {"event_roles", "metrics", "stg_events", "int_enriched_events", "metric_observations"}
+OBSERVED = {"metric_observations", "agg_metric_days", "fct_bucket_verdicts"}
+DEPEND_ON_NOW = {"fct_anomalies", "agg_forecast_backtests", *OBSERVED}
+SEEDS_AND_VIEWS = {"event_roles", "metrics", "stg_events", "int_enriched_events"}
 
 
 def event(number: int, at: str) -> bytes:
@@ -117,7 +118,6 @@ def test_an_edited_seed_an_edited_view_and_a_dropped_one_are_made_again(project,
 
 def test_a_dropped_table_is_built_whole_with_all_that_stands_on_it(warehouse):
     before = warehouse.contents()
-    # takes the view metric_observations with it
     execute(warehouse, "drop table marts.agg_metric_values, marts.fct_goals cascade")
     run = warehouse.refresh()
     assert {"fct_goals", "agg_metric_values", "agg_session_activity", "fct_sessions"} <= set(run.rebuilt)

@@ -10,11 +10,11 @@ from tests.warehouse.conftest import Warehouse
 
 JUDGED = """
 select
-    rule, app_id, first_seen_at, last_seen_at, bucket_at, severity,
-    current_value, expected_value, lower_bound, upper_bound
+    anomaly_key, first_seen_at, last_seen_at, bucket_at, severity, current, expected, lower, upper, explanation
 from marts.fct_anomalies
-where last_seen_at < %s::timestamptz - interval '1 hour'
-order by rule, app_id, first_seen_at
+inner join staging.anomaly_rules using (rule)
+where last_seen_at < %s::timestamptz - greatest(cool_down_minutes, grain_minutes) * interval '1 minute'
+order by anomaly_key
 """
 
 
@@ -22,7 +22,7 @@ order by rule, app_id, first_seen_at
 def test_a_later_bucket_changes_no_earlier_verdict(
     sample_warehouse: Warehouse, copy_warehouse: Callable[[Warehouse], Warehouse], moment: str
 ):
-    # An hour's grace: an anomaly that still lasts at the moment may grow afterwards.
+    # An anomaly that still lasts at the moment, or whose rule has not cooled down, may grow afterwards.
     before = sample_warehouse.query(JUDGED, moment)
     assert before
     earlier = copy_warehouse(sample_warehouse)

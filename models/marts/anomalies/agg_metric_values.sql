@@ -4,69 +4,147 @@
             'touched': {
                 'bucket_date': [
                     'fct_sessions.session_date', 'fct_page_views.view_date', 'fct_goals.goal_date',
-                    'fct_events.event_date', 'fct_llm_requests.request_date'
+                    'fct_events.event_date', 'fct_llm_requests.request_date', 'agg_cost_daily.cost_date'
                 ]
             },
-            'touched_type': 'date'
-        }
+            'touched_type': 'date',
+            'emits': ['series_day']
+        },
+        indexes=[{'columns': ['series_key', 'bucket_at']}, {'columns': ['bucket_date']}]
     )
 }}
 
 with
 
+-- what may be watched: the seed metrics names relation and expression
 measurements as (
-    select 'session' as source, app_id, started_at as measured_at, 1::numeric as amount
-    from {{ ref('fct_sessions') }}
-    where {{ where_touched('session_date') }}
+    {{ measured('fct_sessions', 'started_at', 'session_date', {
+        'sessions': '1', 'with_errors': 'case when error_count > 0 then 1 end', 'converted': 'converted::integer'
+    }, {'source': 'source', 'page': 'entry_page'}) }}
     union all
-    select 'session_with_error' as source, app_id, started_at as measured_at, 1 as amount
-    from {{ ref('fct_sessions') }}
-    where error_count > 0 and {{ where_touched('session_date') }}
+    {{ measured('fct_page_views', 'viewed_at', 'view_date', {'page_views': '1', 'load_ms': 'load_ms'},
+        {'page': 'page'}, workspace='null::text') }}
     union all
-    select 'page_view' as source, app_id, viewed_at as measured_at, 1 as amount
-    from {{ ref('fct_page_views') }}
-    where {{ where_touched('view_date') }}
+    {{ measured('fct_goals', 'reached_at', 'goal_date', {'goals': '1'}, {'goal': 'goal_name'}, workspace='null::text') }}
     union all
-    select 'goal' as source, app_id, reached_at as measured_at, 1 as amount
-    from {{ ref('fct_goals') }}
-    where {{ where_touched('goal_date') }}
+    {{ measured('fct_events', 'occurred_at', 'event_date', {
+        'sign_in_failure': "case when event_role = 'sign_in_failure' then 1 end",
+        'mfa_failure': "case when event_role = 'mfa_failure' then 1 end",
+        'notification_disconnect': "case when event_role = 'notification_disconnect' then 1 end",
+        'response_ms': 'response_ms'
+    }, {'page': 'page', 'country': 'country_code'}) }}
     union all
-    select event_role as source, app_id, occurred_at as measured_at, 1 as amount
-    from {{ ref('fct_events') }}
-    where event_role in ('sign_in_failure', 'mfa_failure') and {{ where_touched('event_date') }}
+    {{ measured('fct_llm_requests', 'requested_at', 'request_date', {
+        'requests': '1', 'failed': '(' ~ has_failed('status', 'status_code') ~ ')::integer', 'cost_usd': 'cost_usd',
+        'latency_ms': 'latency_ms', 'tokens': 'total_tokens'
+    }, {'feature': 'feature_id', 'model': 'model'}) }}
     union all
-    select reading.source, requests.app_id, requests.requested_at as measured_at, reading.amount
-    from {{ ref('fct_llm_requests') }} as requests
-    inner join lateral (
-        values ('llm_request', 1::numeric), ('llm_cost', requests.cost_usd), ('llm_latency', requests.latency_ms)
-    ) as reading (source, amount) on true
-    where reading.amount is not null and {{ where_touched('requests.request_date') }}
+    {{ measured('agg_cost_daily', "cost_date::timestamp at time zone 'UTC'", 'cost_date', {'cost_usd': 'cost_usd'},
+        {'service': "coalesce(nullif(service, 'unattributed'), category)", 'model': 'model'}) }}
+),
+
+-- to whom a metric belongs, in buckets of its own length
+watched as (
+    select
+        metrics.metric,
+        metrics.measure,
+        metrics.grain_minutes,
+        metrics.scope,
+        measurements.app_id,
+        case metrics.scope when 'workspace' then measurements.workspace_id else measurements.app_id end as scope_value,
+        {{ bucket('measurements.quarter_at', 'metrics.grain_minutes') }} as bucket_at,
+        part.part_kind,
+        part.part,
+        part.place,
+        measurements.amount,
+        measurements.measurements
+    from measurements
+    inner join {{ ref('metrics') }} as metrics
+        on measurements.relation = metrics.relation and measurements.expression = metrics.expression
+    -- each measurement once as itself, at place 0, and once for each of its parts
+    cross join
+        lateral (
+            values
+            (0, null, null),
+            (1, measurements.part_kind_0, measurements.part_0),
+            (2, measurements.part_kind_1, measurements.part_1)
+        ) as part (place, part_kind, part)
+    where
+        (metrics.scope = 'app' or measurements.workspace_id is not null)
+        and (part.place = 0 or part.part_kind is not null)
+),
+
+parts as (
+    select
+        metric,
+        measure,
+        grain_minutes,
+        scope,
+        app_id,
+        scope_value,
+        bucket_at,
+        place,
+        part_kind,
+        coalesce(part, '(none)') as part,
+        sum(amount) as amount,
+        sum(measurements)::bigint as measurements,
+        row_number() over (
+            partition by metric, scope, app_id, scope_value, bucket_at, place
+            order by sum(amount) desc, coalesce(part, '(none)')
+        ) as rank
+    from watched
+    group by metric, measure, grain_minutes, scope, app_id, scope_value, bucket_at, place, part_kind, coalesce(part, '(none)')
+),
+
+buckets as (
+    select
+        metric,
+        app_id,
+        scope,
+        scope_value,
+        bucket_at,
+        {{ utc_date('bucket_at') }} as bucket_date,
+        grain_minutes,
+        {{ measure_of('measure', 'sum(amount) filter (where place = 0)', 'sum(measurements) filter (where place = 0)') }}
+            as value,
+        sum(measurements) filter (where place = 0)::bigint as observations,
+        jsonb_agg(
+            jsonb_build_object(
+                'kind', part_kind, 'name', part, 'amount', trim_scale(round(amount, 6)), 'measurements', measurements
+            ) order by place, rank
+        ) filter (where place > 0 and rank <= {{ anomaly_setting('parts_kept') }}) as parts
+    from parts
+    group by metric, measure, app_id, scope, scope_value, bucket_at, grain_minutes
 )
 
 -- what a closed day held stands; of its facts only those of visits that cross the horizon are left
 select
+    {{ series_key() }} as series_key,
+    {{ series_day(series_key()) }} as series_day,
     metric,
     app_id,
+    scope,
+    scope_value,
     bucket_at,
     bucket_date,
     {{ recorded_value('metric_value', 'grain_minutes', 'integer') }} as grain_minutes,
     {{ recorded_value('metric_value', 'value', 'numeric') }} as value,
-    {{ recorded_value('metric_value', 'observations', 'bigint') }} as observations
+    {{ recorded_value('metric_value', 'observations', 'bigint') }} as observations,
+    {{ recorded_value('metric_value', 'parts', 'jsonb') }} as parts
 from {{ ref('stg_closed_metric_values') }}
 where {{ where_touched('bucket_date') }}
 union all
 select
-    metrics.metric,
-    measurements.app_id,
-    {{ bucket('measurements.measured_at', 'metrics.grain_minutes') }} as bucket_at,
-    {{ utc_date(bucket('measurements.measured_at', 'metrics.grain_minutes')) }} as bucket_date,
-    metrics.grain_minutes,
-    case metrics.measure
-        when 'mean' then round(avg(measurements.amount), 6)
-        else sum(measurements.amount)
-    end as value,
-    count(*) as observations
-from measurements
-inner join {{ ref('metrics') }} as metrics on measurements.source = metrics.source
-where measurements.measured_at >= (select ops.horizon())
-group by metrics.metric, metrics.measure, metrics.grain_minutes, measurements.app_id, bucket_at
+    {{ series_key() }} as series_key,
+    {{ series_day(series_key()) }} as series_day,
+    metric,
+    app_id,
+    scope,
+    scope_value,
+    bucket_at,
+    bucket_date,
+    grain_minutes,
+    value,
+    observations,
+    parts
+from buckets

@@ -2,148 +2,139 @@
 
 with
 
--- what the same hour of the week held in the eight weeks before: never the bucket itself, never later
-observed as (
+verdicts as (
     select
-        *,
-        array_agg(value) over (
-            partition by
-                metric, app_id, extract(isodow from bucket_at at time zone 'UTC'),
-                (bucket_at at time zone 'UTC')::time
-            order by bucket_at
-            rows between 8 preceding and 1 preceding
-        ) as history
-    from {{ ref('metric_observations') }}
-    where value is not null
-),
-
-judged as (
-    select
-        observed.*,
-        rules.rule,
-        rules.detector,
-        rules.direction,
-        rules.threshold,
-        rules.minimum_value,
-        rules.minimum_expected,
-        rules.minimum_history,
+        verdicts.*,
         rules.critical_excess,
-        baseline.weeks,
-        baseline.median,
-        greatest(
-            1.4826 * baseline.deviation, rules.minimum_spread_rate * baseline.median, rules.minimum_spread
-        ) as spread
-    from observed
-    inner join {{ ref('anomaly_rules') }} as rules on observed.metric = rules.metric
-    left join lateral (
-        select
-            count(*) as weeks,
-            percentile_cont(0.5) within group (order by past) as median,
-            percentile_cont(0.5) within group (order by abs(past - middle.median)) as deviation
-        from unnest(observed.history) as past
-        cross join (
-            select percentile_cont(0.5) within group (order by past) as median
-            from unnest(observed.history) as past
-        ) as middle
-    ) as baseline on rules.detector <> 'threshold'
+        greatest(rules.cool_down_minutes, verdicts.grain_minutes) * interval '1 minute' as cool_down,
+        metrics.label,
+        metrics.unit
+    from {{ ref('fct_bucket_verdicts') }} as verdicts
+    inner join {{ ref('anomaly_rules') }} as rules on verdicts.rule = rules.rule
+    inner join {{ ref('metrics') }} as metrics on verdicts.metric = metrics.metric
+    where not exists (
+        select from {{ ref('suppressed_periods') }} as periods
+        where
+            verdicts.bucket_at >= periods.from_at and verdicts.bucket_at < periods.to_at
+            and verdicts.app_id = coalesce(periods.app_id, verdicts.app_id)
+            and verdicts.kind = coalesce(periods.kind, verdicts.kind)
+    )
 ),
 
-bounded as (
+-- buckets no farther apart than the rule cools down are one anomaly
+started as (
     select
         *,
-        case detector when 'threshold' then 0 else median end as expected,
-        case
-            when direction = 'above' then null
-            when detector = 'drop' then median * (1 - threshold)
-            else median - threshold * spread
-        end as lower_bound,
-        case
-            when direction = 'below' then null
-            when detector = 'threshold' then threshold
-            else median + threshold * spread
-        end as upper_bound
-    from judged
-    where
-        detector = 'threshold'
-        or (weeks >= minimum_history and median >= coalesce(minimum_expected, 0))
+        coalesce(bucket_at - lag(bucket_at) over in_order > cool_down, true) as is_first
+    from verdicts
+    window in_order as (partition by rule, series_key order by bucket_at)
 ),
 
-flagged as (
-    select
-        *,
-        abs(value - expected) / nullif(abs(coalesce(
-            case when value >= expected then upper_bound else lower_bound end, 0
-        ) - expected), 0) as excess
-    from bounded
-    where
-        (value >= upper_bound and value >= coalesce(minimum_value, 0) and value > 0)
-        or value <= lower_bound
-),
-
--- consecutive buckets are one anomaly
 runs as (
-    select
-        *,
-        bucket_at - row_number() over (partition by rule, app_id order by bucket_at)
-        * grain_minutes * interval '1 minute' as run
-    from flagged
-),
-
-last_buckets as (
-    select metric, app_id, max(bucket_at) as bucket_at
-    from observed
-    group by metric, app_id
+    select *, count(*) filter (where is_first) over (partition by rule, series_key order by bucket_at) as run
+    from started
 ),
 
 anomalies as (
     select
         rule,
+        series_key,
         metric,
         kind,
         app_id,
+        scope,
+        scope_value,
         detector,
         grain_minutes,
+        label,
+        unit,
         min(bucket_at) as first_seen_at,
         max(bucket_at) as last_seen_at,
         count(*) as buckets,
         case when max(excess) >= min(critical_excess) then 'critical' else 'warning' end as severity,
         {{ worst('bucket_at') }} as bucket_at,
-        {{ worst('value') }} as current_value,
-        {{ worst('expected') }} as expected_value,
-        {{ worst('lower_bound') }} as lower_bound,
-        {{ worst('upper_bound') }} as upper_bound
+        {{ worst('current') }} as current,
+        {{ worst('expected') }} as expected,
+        {{ worst('lower') }} as lower,
+        {{ worst('upper') }} as upper,
+        {{ worst('judged_by') }} as judged_by,
+        {{ worst('contributors') }} as contributors
     from runs
-    group by rule, metric, kind, app_id, detector, grain_minutes, run
+    group by
+        rule, series_key, run, metric, kind, app_id, scope, scope_value, detector, grain_minutes, label, unit
+),
+
+-- of a series that is watched no longer there is none
+latest as (
+    select series_key, max(bucket_at) as known_at
+    from {{ ref('metric_observations') }}
+    where
+        value is not null
+        and bucket_date >= {{ utc_date(as_of()) }} - {{ anomaly_setting('watched_days') }}::integer - 1
+    group by series_key
 )
 
 select
     -- ids
-    md5(anomalies.rule || '|' || anomalies.app_id || '|' || extract(epoch from anomalies.first_seen_at))::uuid
-        as anomaly_key,
+    anomalies.rule || ' ' || (anomalies.app_id, anomalies.scope_value)::text || ' '
+    || to_char(anomalies.first_seen_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"') as anomaly_key,
     anomalies.rule,
     anomalies.metric,
     anomalies.kind,
     anomalies.app_id,
+    anomalies.scope,
+    anomalies.scope_value,
+    case when anomalies.scope = 'workspace' then anomalies.scope_value end as workspace_id,
     anomalies.detector,
     anomalies.severity,
 
     -- times
     anomalies.first_seen_at,
     anomalies.last_seen_at,
-    anomalies.bucket_at,
     case
-        when anomalies.last_seen_at < last_buckets.bucket_at
+        when anomalies.last_seen_at < coalesce(latest.known_at, 'infinity')
             then anomalies.last_seen_at + anomalies.grain_minutes * interval '1 minute'
     end as resolved_at,
+    anomalies.bucket_at,
     anomalies.grain_minutes,
     anomalies.buckets,
 
     -- measures
-    anomalies.current_value,
-    anomalies.expected_value::numeric as expected_value,
-    anomalies.lower_bound::numeric as lower_bound,
-    anomalies.upper_bound::numeric as upper_bound,
-    round(((anomalies.current_value - anomalies.expected_value) / nullif(anomalies.expected_value, 0))::numeric, 4)
-        as deviation_rate
+    anomalies.current,
+    anomalies.expected,
+    anomalies.lower,
+    anomalies.upper,
+    round((anomalies.current - anomalies.expected) / nullif(abs(anomalies.expected), 0), 4) as deviation,
+    anomalies.judged_by,
+
+    -- words
+    anomalies.label || ' in ' || anomalies.app_id
+    || case when anomalies.scope = 'workspace' then ', workspace ' || anomalies.scope_value else '' end
+    || case when anomalies.unit = 'count' and anomalies.current <> 1 then ' were ' else ' was ' end
+    || {{ spoken('anomalies.current', 'anomalies.unit') }}
+    || ' against ' || {{ spoken('anomalies.expected', 'anomalies.unit') }} || ' expected'
+    || case
+        when anomalies.lower is null and anomalies.upper is null then ''
+        when anomalies.lower is null then ' (below ' || {{ spoken('anomalies.upper', 'anomalies.unit') }} || ')'
+        when anomalies.upper is null then ' (above ' || {{ spoken('anomalies.lower', 'anomalies.unit') }} || ')'
+        else
+            ' (' || {{ spoken('anomalies.lower', 'anomalies.unit') }} || '–'
+            || {{ spoken('anomalies.upper', 'anomalies.unit') }} || ')'
+    end
+    || case
+        when anomalies.grain_minutes >= 1440 then to_char(anomalies.bucket_at at time zone 'UTC', '" on "YYYY-MM-DD')
+        else to_char(anomalies.bucket_at at time zone 'UTC', '" at "YYYY-MM-DD HH24:MI" UTC"')
+    end
+    || coalesce('; ' || (
+        select case when foremost.change / nullif(anomalies.current - anomalies.expected, 0) > 0.5 then 'most' else 'some' end
+            || ' of the difference is ' || foremost.kind || ' ' || foremost.name
+        from rows from (
+            jsonb_to_recordset(anomalies.contributors) as (kind text, name text, change numeric)
+        ) with ordinality as foremost (kind, name, change, place)
+        where foremost.name not in ('(none)', 'unattributed')
+        order by foremost.place
+        limit 1
+    ), '') as explanation,
+    anomalies.contributors
 from anomalies
-inner join last_buckets using (metric, app_id)
+left join latest using (series_key)

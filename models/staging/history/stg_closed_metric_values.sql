@@ -2,6 +2,8 @@ select
     -- ids
     metric,
     app_id,
+    scope,
+    scope_value,
 
     -- times
     bucket_at,

@@ -26,7 +26,7 @@ facts (metric, value) as (
 measured as (
     select metric, sum(value) as value
     from {{ ref('agg_metric_values') }}
-    where bucket_at >= (select ops.horizon())
+    where bucket_at >= (select ops.horizon()) and scope = 'app'
     group by metric
 )
 
