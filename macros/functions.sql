@@ -178,10 +178,9 @@
 
 {# Query for find_page: events by day, before the day of as_of. #}
 {% macro events_by_day() -%}
-    select event_date as day, sum(events) as rows_of_day
-    from {{ stored(ref('agg_event_daily')) }}
+    select event_date as day, events as rows_of_day
+    from {{ stored(ref('agg_daily_events')) }}
     where app_id = app and event_date >= {{ utc_date('opened') }} and event_date < {{ utc_date('as_of') }}
-    group by event_date
 {%- endmacro %}
 
 

@@ -31,6 +31,7 @@ from ingest.server import home_folder
 from ingest.streams.registry import NAMES
 from orchestration.bench_build import CORE, build_floor, build_whole, write_sessions
 from orchestration.bench_costs import measure_costs
+from orchestration.bench_endpoints import measure_endpoints
 from orchestration.bench_measure import Measure, best_of_turns, timed
 from orchestration.bench_refresh import measure_growth
 from orchestration.refresh import refresh
@@ -59,6 +60,7 @@ def bench() -> list[Measure]:
         with bench_database() as server:
             measures.append(measure_large_sample(server, Path(folder)))
         measures += measure_costs(Path(folder))
+        measures += measure_endpoints()
         measures += measure_growth(Path(folder))
     return measures
 

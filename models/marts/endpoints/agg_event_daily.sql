@@ -49,10 +49,10 @@ continued as (
         on over_midnight.session_key = of_next.session_key and over_midnight.next_date = of_next.event_date
     inner join {{ ref('fct_events') }} as before
         on
-            over_midnight.session_key = before.session_key
-            and before.event_date < of_next.event_date
-            and before.event_name = of_next.event_name
-            and before.app_id = of_next.app_id
+        over_midnight.session_key = before.session_key
+        and before.event_date < of_next.event_date
+        and before.event_name = of_next.event_name
+        and before.app_id = of_next.app_id
 )
 
 select

@@ -26,15 +26,16 @@ select
     -- measures
     count(*) as sessions
 from sessions
-cross join lateral (
-    values
-    ('device_type', coalesce(sessions.device_type, 'unknown')),
-    ('browser_name', coalesce(sessions.browser_name, 'unknown')),
-    ('os_name', coalesce(sessions.os_name, 'unknown')),
-    ('referrer_domain', coalesce(sessions.referrer_domain, 'direct')),
-    ('landing_page', sessions.landing_page),
-    ('utm_source', sessions.utm_source)
-) as breakdown (dimension, value)
+cross join
+    lateral (
+        values
+        ('device_type', coalesce(sessions.device_type, 'unknown')),
+        ('browser_name', coalesce(sessions.browser_name, 'unknown')),
+        ('os_name', coalesce(sessions.os_name, 'unknown')),
+        ('referrer_domain', coalesce(sessions.referrer_domain, 'direct')),
+        ('landing_page', sessions.landing_page),
+        ('utm_source', sessions.utm_source)
+    ) as breakdown (dimension, value)
 where breakdown.value is not null
 group by sessions.app_id, breakdown.dimension, sessions.session_date, left(breakdown.value, 500)
 -- what a function reads of an app lies side by side

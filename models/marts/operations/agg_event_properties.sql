@@ -36,7 +36,7 @@ personal as (
         array_agg(distinct value_rules.rule order by value_rules.rule) as personal_rules
     from properties
     inner join value_rules on properties.value ~* value_rules.pattern
-    where properties.value ~* (select string_agg(pattern, '|') from value_rules)
+    where properties.value ~* (select string_agg(every_rule.pattern, '|') from value_rules as every_rule)
     group by properties.event_date, properties.event_name, properties.property_name
 ),
 
@@ -45,10 +45,10 @@ counted as (
         event_date,
         event_name,
         property_name,
-        count(*) as events,
         {% for value_type in ['string', 'number', 'boolean', 'object', 'array'] %}
-        count(*) filter (where value_type = '{{ value_type }}') as {{ value_type }}_values{{ ',' if not loop.last }}
+        count(*) filter (where value_type = '{{ value_type }}') as {{ value_type }}_values,
         {% endfor %}
+        count(*) as events
     from properties
     group by event_date, event_name, property_name
 )
