@@ -5,6 +5,7 @@
     )
 }}
 
+-- depends_on: {{ ref('stg_closed_events') }}, {{ ref('int_sessions') }}
 {% set columns = contracted_columns('fct_audit_events') %}
 
 with
