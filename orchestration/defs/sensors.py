@@ -49,7 +49,7 @@ def inbox_files(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest |
     name="run_failed",
     minimum_interval_seconds=30,
     default_status=status_of("run_failed"),
-    description="Writes each failed run to `ops.run_failures`, once, for alerts and for `make status`.",
+    description="Writes each failed run to `ops.run_failures`, once, for alerts and reports.",
 )
 def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     """Note a failed run and the first line of what went wrong; one that will be tried again is no failure yet."""

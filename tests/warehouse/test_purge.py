@@ -83,6 +83,7 @@ KEPT = {
     "marts.agg_metric_values": [],
     "marts.metric_observations": [],
     "marts.fct_anomalies": [],
+    "marts.fct_audit_events": [],
 }
 PARTITIONS = """
 select relname from pg_class
