@@ -153,12 +153,22 @@ def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:
 def test_jobs_and_schedules(loaded: dg.Definitions) -> None:
     repository = loaded.get_repository_def()
     assert {name for name in repository.job_names if not name.startswith("__")} == {
-        "refresh", "check_all", "replay",
+        "refresh", "check_all", "replay", "privacy",
     }  # fmt: skip
     assert {schedule.name: schedule.job_name for schedule in repository.schedule_defs} == {
         "hourly_refresh": "refresh",
         "nightly_checks": "check_all",
+        "daily_privacy": "privacy",
     }
+
+
+def test_the_privacy_job_is_told_of_no_person(loaded: dg.Definitions) -> None:
+    job = loaded.resolve_job_def("privacy")
+    options = {"types": ["erase"], "most": 3, "dry_run": True, "cut_addresses": False}
+    assert dg.validate_run_config(job, {"ops": {"answer_privacy_requests": {"config": options}}})
+    assert dg.validate_run_config(job, {})
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(job, {"ops": {"answer_privacy_requests": {"config": {"user_id": "u_77"}}}})
 
 
 def test_a_refresh_builds_everything_and_leaves_nightly_tests_out(

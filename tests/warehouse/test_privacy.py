@@ -172,11 +172,11 @@ def totals(warehouse: Warehouse) -> dict[str, list]:
         counted = ["count(*)"]
         for column, kind in zip(columns, types, strict=True):
             if kind in NUMBERS:
-                counted.append(f"sum({column})::numeric(40, 9)")
+                counted.append(f'sum("{column}")::numeric(40, 9)')
             elif kind == "boolean":
-                counted.append(f"count(*) filter (where {column})")
+                counted.append(f'count(*) filter (where "{column}")')
             elif kind == "date" or column.endswith(("_id", "_key", "_group", "_at")):
-                counted.append(f"count(distinct {column})")
+                counted.append(f'count(distinct "{column}")')
         (row,) = warehouse.query(f"select {', '.join(counted)} from {schema}.{name}")
         answers[f"{schema}.{name}"] = [f"{what} = {value}" for what, value in zip(counted, row, strict=True)]
     return answers
