@@ -13,16 +13,13 @@ from ingest.forgetting import Digits, Mentions, spellings
 from orchestration.privacy.person import Person
 
 # Strings of JSON that models count by; any other is free text. Keys without case, dashes and underscores.
-KEPT_KEYS = frozenset(
-    (
-        *("timestamp", "time", "createdat", "updatedat", "model", "modelname", "provider", "currency", "type"),
-        *("errortype", "trigger", "status", "statuscode", "requestid", "messageid", "chatid", "page", "featureid"),
-        *("feature", "increment", "counter", "completedprechatform", "workspaceid", "projectid", "teamid", "orgid"),
-        *("plan", "plantype", "experimentvariant", "featureflag", "userrole", "featurebetaenabled", "accounttype"),
-        *("subscriptionstatus", "industry", "workspaceindustry", "workspacesize", "membercount", "responsetimems"),
-        *("loadtimems"),
-    )
-)
+KEPT_KEYS = frozenset((
+    "timestamp", "time", "createdat", "updatedat", "model", "modelname", "provider", "currency", "type", "errortype",
+    "trigger", "status", "statuscode", "requestid", "messageid", "chatid", "page", "featureid", "feature", "increment",
+    "counter", "completedprechatform", "workspaceid", "projectid", "teamid", "orgid", "plan", "plantype",
+    "experimentvariant", "featureflag", "userrole", "featurebetaenabled", "accounttype", "subscriptionstatus",
+    "industry", "workspaceindustry", "workspacesize", "membercount", "responsetimems", "loadtimems",
+))  # fmt: skip
 # What is below these keys is kept: labels of a cost.
 KEPT_BELOW = frozenset(("tags",))
 # Of a row that closed days keep, the free text; all else of it is what a mart counts.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ingest.load import load_file
 from orchestration import privacy
 from orchestration.privacy import Subject, erasure
 from orchestration.privacy.export import cell
+from orchestration.privacy.pseudonyms import KEPT_KEYS, bare
 from orchestration.privacy.upkeep import setting
 from tests.warehouse.conftest import without_server_variables
 
@@ -254,3 +256,23 @@ def test_a_spreadsheet_runs_nothing():
 def test_an_unknown_request_is_refused(fresh_database):
     with pytest.raises(TidemarkError, match="There is no request"):
         privacy.answer_requests(fresh_database, ["forget'; --"])
+
+
+# Keys that models read and whose strings are free text, numbers or times: nothing of them is to be kept by name.
+NOT_KEPT = frozenset(("message", "error", "errormessage", "name", "tokens", "cost", "tags"))
+
+
+def test_every_key_that_models_read_is_kept_by_an_erasure_or_known_not_to_be():
+    folder = Path(privacy.__file__).parents[2]
+    sql_files = [path for part in ("models", "macros", "functions") for path in (folder / part).rglob("*.sql")]
+    told = re.compile(r"(?:properties|metadata|traits|told|entry(?:\.value)?|value) ->>? '(\w+)'")
+    read = {bare(key) for path in sql_files for key in told.findall(path.read_text(encoding="utf-8"))}
+    read |= {
+        bare(key)
+        for path in sql_files
+        for pair in re.findall(r"metadata_value\('(\w+)', '(\w+)'\)", path.read_text(encoding="utf-8"))
+        for key in pair
+    }
+    assert {"featureid", "plan", "trigger"} <= read
+    # A key that models count by goes into KEPT_KEYS (orchestration/privacy/pseudonyms.py), any other into NOT_KEPT.
+    assert read - KEPT_KEYS - NOT_KEPT == set()
