@@ -72,6 +72,12 @@ def print_table(rows: Iterable[Mapping[str, Any]], title: str | None = None) -> 
     Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False).print(table)
 
 
+def tell_refused(count: int) -> None:
+    """Says on standard error how many records were refused because their person was erased, if any."""
+    if count:
+        print(f"{count} refused: their person was erased", file=sys.stderr)
+
+
 def tell_rejected(count: int) -> None:
     """Says on standard error how many records were rejected, if any, and where to look."""
     if count:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from ingest.connection import connect
 from ingest.files import Found
 from ingest.load import FAILED, LEFT_ALONE, LOADED, LoadResult, load_paths
-from ingest.shown import print_table, tell_rejected
+from ingest.shown import print_table, tell_refused, tell_rejected
 from ingest.sources import find_files
 from ingest.streams.registry import NAMES
 
@@ -54,6 +54,7 @@ def load(paths: tuple[str, ...], stream: str | None, app: str | None, force: boo
         print_table(map(shown, results))
     rejected = sum(result.rejected for result in results)
     tell_rejected(rejected)
+    tell_refused(sum(result.refused for result in results))
     if any(result.status == FAILED for result in results):
         sys.exit(2)
     if strict and rejected:

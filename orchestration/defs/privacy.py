@@ -55,3 +55,13 @@ def answer_privacy_requests(context: dg.OpExecutionContext, config: PrivacyConfi
 def privacy() -> None:
     """One op."""
     answer_privacy_requests()
+
+
+daily_privacy = dg.ScheduleDefinition(
+    name="daily_privacy",
+    job=privacy,
+    cron_schedule="20 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Each night, between two hourly refreshes.",
+)

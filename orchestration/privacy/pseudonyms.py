@@ -13,18 +13,18 @@ from ingest.forgetting import Digits, Mentions, spellings
 from orchestration.privacy.person import Person
 
 # Strings of JSON that models count by; any other is free text. Keys without case, dashes and underscores.
-KEPT_KEYS = frozenset(
-    (
-        *("timestamp", "time", "createdat", "updatedat", "model", "modelname", "provider", "currency", "type"),
-        *("errortype", "trigger", "status", "statuscode", "requestid", "messageid", "chatid", "page", "featureid"),
-        *("feature", "increment", "counter", "completedprechatform", "workspaceid", "projectid", "teamid", "orgid"),
-        *("plan", "plantype", "experimentvariant", "featureflag", "userrole", "featurebetaenabled", "accounttype"),
-        *("subscriptionstatus", "industry", "workspaceindustry", "workspacesize", "membercount", "responsetimems"),
-        *("loadtimems"),
-    )
-)
+KEPT_KEYS = frozenset((
+    "timestamp", "time", "createdat", "updatedat", "model", "modelname", "provider", "currency", "type", "errortype",
+    "trigger", "status", "statuscode", "requestid", "messageid", "chatid", "page", "featureid", "feature", "increment",
+    "counter", "completedprechatform", "workspaceid", "projectid", "teamid", "orgid", "plan", "plantype",
+    "experimentvariant", "featureflag", "userrole", "featurebetaenabled", "accounttype", "subscriptionstatus",
+    "industry", "workspaceindustry", "workspacesize", "membercount", "responsetimems", "loadtimems",
+    "messagessent", "messagesreceived", "widgetopenedcount", "widgetminimizedcount",
+))  # fmt: skip
 # What is below these keys is kept: labels of a cost.
 KEPT_BELOW = frozenset(("tags",))
+# Objects whose keys are the producer's own.
+FREE_OBJECTS = frozenset(("properties", "metadata", "traits"))
 # Of a row that closed days keep, the free text; all else of it is what a mart counts.
 FREE_KEYS_OF_MARTS = frozenset(("feedback", "errormessage", "pagetitle", "querystring", "message", "name"))
 URL_KEYS_OF_MARTS = frozenset(("referrer", "pageurl", "landingpage"))
@@ -113,21 +113,25 @@ class Pseudonyms:
             return self.free(text)
         return self.mentioned(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/")
 
-    def json(self, value: Any, own: bool, *, key: str = "", of_mart: bool = False, kept: bool = False) -> Any:
-        """A decoded JSON value; `own` when the row is the person's, `of_mart` when it is a mart's row."""
+    def json(self, value: Any, own: bool, where: str = "free", *, key: str = "", kept: bool = False) -> Any:
+        """A decoded JSON value; `own` when the row is the person's.
+
+        `where` it stands: in what a producer told freely (`free`: properties, metadata, traits), in a list or map of
+        known form (`form`), or in a mart's row that closed days keep (`mart`).
+        """
         if isinstance(value, Mapping):
             return {
                 self._key(name): self.json(
                     one,
                     own,
+                    "free" if bare(name) in FREE_OBJECTS else where,
                     key=name,
-                    of_mart=of_mart and bare(name) not in ("metadata", "properties", "traits"),
                     kept=kept or bare(name) in KEPT_BELOW,
                 )
                 for name, one in value.items()
             }
         if isinstance(value, list):
-            return [self.json(one, own, key=key, of_mart=of_mart, kept=kept) for one in value]
+            return [self.json(one, own, where, key=key, kept=kept) for one in value]
         if isinstance(value, Digits):
             return self.name(value.text) if own and value.text in self.whole else value
         if not isinstance(value, str):
@@ -136,14 +140,15 @@ class Pseudonyms:
             return self.name(value)
         if value.lower() in self.person.emails:
             return self.name(value.lower())
-        if not own:
-            return self.mentioned(value)
-        name = bare(key)
-        if of_mart:
-            if name in FREE_KEYS_OF_MARTS:
+        return self._text(value, bare(key), where, kept) if own else self.mentioned(value)
+
+    def _text(self, value: str, key: str, where: str, kept: bool) -> str:
+        """A string of the person's own JSON."""
+        if where == "mart":
+            if key in FREE_KEYS_OF_MARTS:
                 return self.free(value)
-            return self.referrer(value) if name in URL_KEYS_OF_MARTS else self.mentioned(value)
-        if kept or name in KEPT_KEYS or PLAIN_VALUE.fullmatch(value):
+            return self.referrer(value) if key in URL_KEYS_OF_MARTS else self.mentioned(value)
+        if kept or key in KEPT_KEYS or (where == "form" and PLAIN_VALUE.fullmatch(value)):
             return self.mentioned(value)
         return self.free(value)
 

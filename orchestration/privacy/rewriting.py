@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ingest.forgetting import Digits, Mentions, as_json
 from orchestration.privacy.person import Person
-from orchestration.privacy.pseudonyms import Pseudonyms
+from orchestration.privacy.pseudonyms import FREE_OBJECTS, Pseudonyms
 from orchestration.refresh import PROJECT_FOLDER
 
 ROWS_AT_A_TIME = 500
@@ -163,7 +163,8 @@ def _new(table: str, row: dict[str, Any], name: str, kind: str, own: bool, pseud
         return pseudonyms.group(value)
     if kind == "jsonb":
         told = json.loads(value, parse_float=Digits, parse_int=Digits)
-        new = pseudonyms.json(told, own, of_mart=table.startswith("history."))
+        where = "mart" if table.startswith("history.") else "free" if name in FREE_OBJECTS else "form"
+        new = pseudonyms.json(told, own, where)
         return value if new == told else as_json(new).decode()
     if kind == "text[]":
         return [pseudonyms.url(one, listed_parameters()) if own else pseudonyms.mentioned(one) for one in value]

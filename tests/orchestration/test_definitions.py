@@ -324,6 +324,15 @@ def test_the_inbox_sensor_asks_once_for_each_state_of_the_inbox(
     assert asked() != first
 
 
+def test_the_privacy_job_is_told_of_no_person(loaded: dg.Definitions) -> None:
+    job = loaded.resolve_job_def("privacy")
+    options = {"types": ["erase"], "most": 3, "dry_run": True, "cut_addresses": False}
+    assert dg.validate_run_config(job, {"ops": {"answer_privacy_requests": {"config": options}}})
+    assert dg.validate_run_config(job, {})
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(job, {"ops": {"answer_privacy_requests": {"config": {"user_id": "u_77"}}}})
+
+
 def test_a_refresh_builds_everything_and_leaves_nightly_tests_out(
     loaded: dg.Definitions, assets: dict[dg.AssetKey, dg.AssetSpec]
 ) -> None:

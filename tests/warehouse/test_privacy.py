@@ -22,6 +22,7 @@ from tests.warehouse.conftest import STREAMS, Warehouse, assert_same, under_one_
 ANNA, HER_PHONE, HER_OFFICE, ADDRESS = "user-anna-77", "device-phone-1", "device-office-2", "Anna.Smith@example.com"
 BEN, SHARED = "user-ben-88", "device-shared-3"
 CARL = "user-carl-99"
+KEY = "a key, \\long enough"
 NOTE = "Please call Anna on her private number"
 IDS = [ANNA, HER_PHONE, HER_OFFICE, SHARED, ADDRESS, "sess-anna-1", "sess-anna-2", "sess-phone-3"]
 SECRETS = [*IDS, NOTE, "Anna Smith", "203.0.113.77", "anna-secret-token"]
@@ -91,7 +92,12 @@ def built(make_warehouse: Callable[[], Warehouse], small_sample: dict[str, list[
     # What cannot be loaded names her too.
     warehouse.load("events", [f'{{"eventName": "x", "userId": "{ANNA}", "timestamp": "{NOTE}"}}'.encode()])
     warehouse.load("privacy_requests", lines(ASKED))
-    warehouse.refresh()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIDEMARK_HASH_KEY", KEY)
+        warehouse.refresh()
+    assert warehouse.query("select count(email_hash) from marts.dim_users where user_id in (%s, %s)", ANNA, BEN) == [
+        (2,)
+    ]
     return warehouse
 
 
@@ -100,7 +106,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders of this test alone, and a key."""
     monkeypatch.setenv("TIDEMARK_INBOX", str(tmp_path / "inbox"))
     monkeypatch.setenv("TIDEMARK_EXPORTS", str(tmp_path / "exports"))
-    monkeypatch.setenv("TIDEMARK_HASH_KEY", "a key that is long enough")
+    monkeypatch.setenv("TIDEMARK_HASH_KEY", KEY)
     monkeypatch.setenv("TIDEMARK_AS_OF", "2026-04-01T00:00:00Z")
     return tmp_path
 
@@ -172,11 +178,11 @@ def totals(warehouse: Warehouse) -> dict[str, list]:
         counted = ["count(*)"]
         for column, kind in zip(columns, types, strict=True):
             if kind in NUMBERS:
-                counted.append(f"sum({column})::numeric(40, 9)")
+                counted.append(f'sum("{column}")::numeric(40, 9)')
             elif kind == "boolean":
-                counted.append(f"count(*) filter (where {column})")
+                counted.append(f'count(*) filter (where "{column}")')
             elif kind == "date" or column.endswith(("_id", "_key", "_group", "_at")):
-                counted.append(f"count(distinct {column})")
+                counted.append(f'count(distinct "{column}")')
         (row,) = warehouse.query(f"select {', '.join(counted)} from {schema}.{name}")
         answers[f"{schema}.{name}"] = [f"{what} = {value}" for what, value in zip(counted, row, strict=True)]
     return answers

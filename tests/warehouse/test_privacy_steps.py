@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,10 +19,13 @@ from psycopg import sql
 
 from ingest.connection import Server, connect
 from ingest.errors import TidemarkError
+from ingest.forgetting import Digits
 from ingest.load import load_file
 from orchestration import privacy
 from orchestration.privacy import Subject, erasure
 from orchestration.privacy.export import cell
+from orchestration.privacy.person import Person
+from orchestration.privacy.pseudonyms import KEPT_KEYS, Pseudonyms, bare
 from orchestration.privacy.upkeep import setting
 from tests.warehouse.conftest import without_server_variables
 
@@ -254,3 +258,51 @@ def test_a_spreadsheet_runs_nothing():
 def test_an_unknown_request_is_refused(fresh_database):
     with pytest.raises(TidemarkError, match="There is no request"):
         privacy.answer_requests(fresh_database, ["forget'; --"])
+
+
+# Keys that models read and whose strings are free text, numbers or times: nothing of them is to be kept by name.
+NOT_KEPT = frozenset(("message", "error", "errormessage", "name", "tokens", "cost", "tags"))
+
+
+def test_every_key_that_models_read_is_kept_by_an_erasure_or_known_not_to_be():
+    folder = Path(privacy.__file__).parents[2]
+    sql_files = [path for part in ("models", "macros", "functions") for path in (folder / part).rglob("*.sql")]
+    told = re.compile(r"(?:properties|metadata|traits|told|entry(?:\.value)?|value) ->>? '(\w+)'")
+    read = {bare(key) for path in sql_files for key in told.findall(path.read_text(encoding="utf-8"))}
+    read |= {
+        bare(key)
+        for path in sql_files
+        for pair in re.findall(r"metadata_value\('(\w+)', '(\w+)'\)", path.read_text(encoding="utf-8"))
+        for key in pair
+    }
+    assert {"featureid", "plan", "trigger"} <= read
+    # A key that models count by goes into KEPT_KEYS (orchestration/privacy/pseudonyms.py), any other into NOT_KEPT.
+    assert read - KEPT_KEYS - NOT_KEPT == set()
+
+
+def test_what_is_said_of_a_person_is_emptied_and_what_is_counted_is_kept():
+    person = Person({"7"}, {"device-phone-1"}, set(), {"anna@example.com"}, "salt")
+    names = Pseudonyms("erased-x", person)
+    told = {
+        "plan": "pro", "feature_id": "chat", "note": "call me", "birthday": "1990-01-01", "zip": "12345",
+        "uid": Digits("7"), "count": Digits("77"), "to": "Anna@Example.com", "same": "call me", "page": "/a",
+        "nested": [{"model": "gpt-4", "text": "hello"}, True, None], "tags": {"team": "red"},
+        "device-phone-1": "x", "url": "/d/device-phone-1/7",
+    }  # fmt: skip
+    new = names.json(told, True)
+    assert (new["plan"], new["feature_id"], new["page"], new["tags"]) == ("pro", "chat", "/a", {"team": "red"})
+    assert (new["count"].text, new["nested"][0]["model"], new["nested"][1:]) == ("77", "gpt-4", [True, None])
+    assert new["note"] == new["same"] != new["nested"][0]["text"]
+    for key in ("note", "birthday", "zip", "uid", "to", "url"):
+        assert new[key].startswith("erased-x-"), key
+    assert names.name("device-phone-1") in new
+    # Twice is once: an erasure that is finished later changes nothing more.
+    assert names.json(new, True) == new
+    # Of another's row the mentions alone go; a 7 is no mention.
+    other = names.json(told, False)
+    changed = {key for key in told if other.get(key) != told[key]}
+    assert changed == {"to", "device-phone-1", "url"}
+    # Lists of known form hold times and numbers as text too.
+    assert names.json({"signup": "2026-03-10T09:00:00Z"}, True, "form") == {"signup": "2026-03-10T09:00:00Z"}
+    assert names.referrer("https://user:pw@mail.example:8080/inbox?to=me") == "https://mail.example:8080/"
+    assert names.url("/a?utm_source=x&token=y&utm_source#top", frozenset({"utm_source"})) == "/a?utm_source=x"
