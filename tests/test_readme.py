@@ -143,7 +143,7 @@ def test_the_readme_tells_every_make_target_and_every_ingest_command():
     commands = {f"make {target}" for target in targets_of_makefile()}
     commands |= set(ingest_commands(ingest, "python -m ingest"))
     # The rest of that program has make targets.
-    commands |= {f"python -m orchestration {name}" for name in ("recommendations", "alerts", "privacy")}
+    commands |= {f"python -m orchestration {name}" for name in ("recommendations", "alerts", "privacy", "export")}
     # An argument behind the command does not matter.
     assert {command for command in commands if not any(f"{line} ".startswith(f"{command} ") for line in told)} == set()
     assert len(told) == len(commands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -33,10 +33,7 @@ with anomalies as (
     select
         to_jsonb(found) as anomaly,
         found.rule,
-        concat_ws(
-            '/', to_jsonb(found) ->> 'scope', to_jsonb(found) ->> 'scope_value', to_jsonb(found) ->> 'app_id',
-            to_jsonb(found) ->> 'workspace_id'
-        ) as scope,
+        concat_ws('/', found.app_id, to_jsonb(found) ->> 'workspace_id') as scope,
         found.severity,
         found.first_seen_at as first_at,
         found.last_seen_at + found.grain_minutes * interval '1 minute' as until,
@@ -83,7 +80,8 @@ where
     and not exists (
         select from marts.fct_anomalies as found
         where
-            found.rule = alerts.rule and found.first_seen_at < alerts.until
+            found.rule = alerts.rule and concat_ws('/', found.app_id, to_jsonb(found) ->> 'workspace_id') = alerts.scope
+            and found.first_seen_at < alerts.until
             and found.last_seen_at + found.grain_minutes * interval '1 minute' > alerts.first_at
     )
 """
@@ -136,6 +134,7 @@ where alert_deliveries.message_id is null and excluded.due_at < alert_deliveries
 """
 
 LONGEST_ERROR = 500
+OF_NOBODY = ("(none)", "unattributed")
 
 # These say who a person is; a message names the budget alone.
 OF_PERSONS = ("user", "visitor")
@@ -239,8 +238,8 @@ def anomaly_alert(rows: list[Mapping[str, Any]]) -> Alert:
 def _anomaly_details(anomaly: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     details = {
         "rule": row["rule"],
-        "seen": _number(anomaly.get("current_value")),
-        "expected": _number(anomaly.get("expected_value")),
+        "seen": _measure(anomaly, "current"),
+        "expected": _measure(anomaly, "expected"),
         "bounds": _bounds(anomaly),
         "moved most by": _contributors(anomaly.get("contributors")),
     }
@@ -249,27 +248,30 @@ def _anomaly_details(anomaly: Mapping[str, Any], row: Mapping[str, Any]) -> dict
 
 def explained(anomaly: Mapping[str, Any], subject: str, first_at: datetime) -> str:
     """A sentence for an anomaly that has none of its own."""
-    expected = _number(anomaly.get("expected_value"))
+    expected = _measure(anomaly, "expected")
     against = f" against {expected} expected" if expected else ""
     bounds = f" ({_bounds(anomaly)})" if _bounds(anomaly) else ""
     at = first_at.astimezone(timezone.utc)
-    return f"{subject} was {_number(anomaly.get('current_value'))}{against}{bounds} at {at:%Y-%m-%d %H:%M} UTC"
+    return f"{subject} was {_measure(anomaly, 'current')}{against}{bounds} at {at:%Y-%m-%d %H:%M} UTC"
 
 
 def _bounds(anomaly: Mapping[str, Any]) -> str:
-    lower, upper = (_number(anomaly.get(name)) for name in ("lower_bound", "upper_bound"))
+    lower, upper = (_measure(anomaly, name) for name in ("lower", "upper"))
     if lower and upper:
         return f"{lower} to {upper}"
     return f"at least {lower}" if lower else f"at most {upper}" if upper else ""
 
 
-def _contributors(told: Any) -> str:
-    """What moved an anomaly most, in words; lists and objects of any shape are read."""
-    if isinstance(told, Mapping):
-        return ", ".join(str(value) for value in told.values() if value is not None)
-    if isinstance(told, list):
-        return "; ".join(_contributors(part) for part in told[:3])
-    return str(told) if told else ""
+def _measure(anomaly: Mapping[str, Any], name: str) -> str:
+    """A number of an anomaly, in words; its column may say what kind of number it is."""
+    told = (anomaly.get(column) for column in (name, f"{name}_value", f"{name}_bound"))
+    return _number(next((value for value in told if value is not None), None))
+
+
+def _contributors(told: Sequence[Mapping[str, Any]] | None) -> str:
+    """The first three parts that moved an anomaly, by kind and name; what nobody owns is left out."""
+    named = [part for part in told or () if part.get("name") not in (None, *OF_NOBODY)]
+    return ", ".join(f"{part.get('kind', 'part')} {part['name']}" for part in named[:3])
 
 
 def _number(value: Any) -> str:

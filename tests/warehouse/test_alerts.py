@@ -22,6 +22,7 @@ from psycopg import sql
 from ingest.connection import connect
 from ingest.errors import TidemarkError
 from orchestration.alerts import run
+from orchestration.alerts.collect import anomaly_alert
 from orchestration.alerts.rules import SEEDS, Rules, read_rules
 from orchestration.refresh import PROJECT_FOLDER
 from tests.warehouse.conftest import Warehouse, without_server_variables
@@ -76,6 +77,8 @@ class Alerting:
             "bucket_at": first,
             "grain_minutes": 60,
             "resolved_at": None,
+            # It has no words of its own: they are made of its numbers.
+            "explanation": None,
         }
         self.insert("marts.fct_anomalies", **{"anomaly_key": os.urandom(16).hex(), **told, **times, **columns})
 
@@ -154,7 +157,8 @@ def test_the_marts_as_dbt_builds_them_are_told_once(sample_warehouse, copy_wareh
 
 
 def test_a_webhook_gets_each_alert_once_as_json(alerting, hook):
-    alerting.anomaly(current_value=412, expected_value=55, lower_bound=None, upper_bound=90)
+    numbers = {"current": 412, "expected": 55, "lower": None, "upper": 90}
+    alerting.anomaly(**numbers, **{name + "_value": told for name, told in numbers.items()}, upper_bound=90)
     alerting.crossing("0.75", spent="80.5")
     done = alerting.send()
     assert (done.raised, done.sent) == (2, 2)
@@ -324,6 +328,19 @@ def test_a_message_that_never_goes_through_blocks_for_a_while_and_is_given_up_in
     assert channels["poison"]["slack"] == "slack given up"
     assert channels["other"]["webhook"] == "webhook from 03-18 12:00"
     assert unsent["given_up_at"] is not None
+
+
+def test_an_anomaly_s_own_words_and_what_moved_it_are_told() -> None:
+    parts = [
+        {"kind": "feature", "name": "(none)", "change": 300},
+        {"kind": "model", "name": "gpt-4o", "change": 200},
+        {"kind": "feature", "name": "chat", "change": 100},
+    ]
+    anomaly = {"kind": "cost_spike", "metric": "llm_cost", "explanation": "LLM cost was $412", "contributors": parts}
+    row = {"rule": "r", "scope": "shop/w-1", "severity": "warning", "resolved_at": None}
+    alert = anomaly_alert([{**row, "anomaly": anomaly, "first_at": NOON, "until": NOON}])
+    assert alert.explanation == "LLM cost was $412"
+    assert alert.details["moved most by"] == "model gpt-4o, feature chat"
 
 
 def test_many_at_once_are_one_message_and_slack_is_not_told_to_ping_anybody(alerting, slack):
