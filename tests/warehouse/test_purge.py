@@ -62,6 +62,8 @@ KEPT = {
     "marts.agg_feature_model_latency": [],
     "marts.agg_metric_values": [],
     "marts.metric_observations": [],
+    "marts.agg_metric_days": [],
+    "marts.fct_bucket_verdicts": [],
     "marts.fct_anomalies": [],
 }
 # Partitions are by the day received: as if every record had come an hour after it was made.
