@@ -35,7 +35,7 @@
 #}
 {% macro measured(relation, at, day, amounts, parts, workspace='workspace_id') -%}
     select
-        '{{ relation }}' as relation,
+        '{{ relation.identifier }}' as relation,
         told.expression,
         quarters.app_id,
         quarters.workspace_id,
@@ -58,7 +58,7 @@
             sum(({{ amount }})::numeric) as amount_{{ loop.index }},
             count({{ amount }}) as measurements_{{ loop.index }}{{ ',' if not loop.last }}
             {% endfor %}
-        from {{ ref(relation) }}
+        from {{ relation }}
         where {{ where_touched(day) }} and {{ at }} >= (select ops.horizon())
         group by app_id, workspace_id, quarter_at, part_0, part_1
     ) as quarters

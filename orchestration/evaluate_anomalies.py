@@ -17,9 +17,7 @@ from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 
-import click
 from psycopg import sql
-from rich.console import Console
 from rich.table import Table
 
 from ingest.connection import Server, connect, resolve
@@ -184,22 +182,3 @@ def evaluate(folder: Path, rule: str, tell: Callable[[object], None]) -> float:
     tell(f"false alarms per 1,000 buckets:   {1000 * alarms / judged:.2f}  ({alarms} in {judged:,} judged)")
     tell(f"NAB score, standard profile:      {total:.1f}")
     return total
-
-
-@click.command()
-@click.argument("data", type=click.Path(path_type=Path), default=DEFAULT_DATA)
-@click.option("--rule", default=RULE, show_default=True, help="Rule of seeds/anomaly_rules.csv that judges.")
-def main(data: Path, rule: str) -> None:
-    """Judge the labelled series in DATA (a folder with windows.json) and print what was found."""
-    if not (data / "windows.json").is_file():
-        click.echo(f"No labelled series in {data} (windows.json is not there): nothing is evaluated.")
-        return
-    console = Console(width=None if Console().is_terminal else 120, highlight=False)
-    try:
-        evaluate(data, rule, console.print)
-    except TidemarkError as error:
-        raise click.ClickException(str(error)) from error
-
-
-if __name__ == "__main__":
-    main()

@@ -17,28 +17,28 @@ with
 
 -- what may be watched: the seed metrics names relation and expression
 measurements as (
-    {{ measured('fct_sessions', 'started_at', 'session_date', {
+    {{ measured(ref('fct_sessions'), 'started_at', 'session_date', {
         'sessions': '1', 'with_errors': 'case when error_count > 0 then 1 end', 'converted': 'converted::integer'
     }, {'source': 'source', 'page': 'entry_page'}) }}
     union all
-    {{ measured('fct_page_views', 'viewed_at', 'view_date', {'page_views': '1', 'load_ms': 'load_ms'},
+    {{ measured(ref('fct_page_views'), 'viewed_at', 'view_date', {'page_views': '1', 'load_ms': 'load_ms'},
         {'page': 'page'}, workspace='null::text') }}
     union all
-    {{ measured('fct_goals', 'reached_at', 'goal_date', {'goals': '1'}, {'goal': 'goal_name'}, 'null::text') }}
+    {{ measured(ref('fct_goals'), 'reached_at', 'goal_date', {'goals': '1'}, {'goal': 'goal_name'}, 'null::text') }}
     union all
-    {{ measured('fct_events', 'occurred_at', 'event_date', {
+    {{ measured(ref('fct_events'), 'occurred_at', 'event_date', {
         'sign_in_failure': "case when event_role = 'sign_in_failure' then 1 end",
         'mfa_failure': "case when event_role = 'mfa_failure' then 1 end",
         'notification_disconnect': "case when event_role = 'notification_disconnect' then 1 end",
         'response_ms': 'response_ms'
     }, {'page': 'page', 'country': 'country_code'}) }}
     union all
-    {{ measured('fct_llm_requests', 'requested_at', 'request_date', {
+    {{ measured(ref('fct_llm_requests'), 'requested_at', 'request_date', {
         'requests': '1', 'failed': '(' ~ has_failed('status', 'status_code') ~ ')::integer', 'cost_usd': 'cost_usd',
         'latency_ms': 'latency_ms', 'tokens': 'total_tokens'
     }, {'feature': 'feature_id', 'model': 'model'}) }}
     union all
-    {{ measured('agg_cost_daily', "cost_date::timestamp at time zone 'UTC'", 'cost_date', {'cost_usd': 'cost_usd'},
+    {{ measured(ref('agg_cost_daily'), "cost_date::timestamp at time zone 'UTC'", 'cost_date', {'cost_usd': 'cost_usd'},
         {'service': "coalesce(nullif(service, 'unattributed'), category)", 'model': 'model'}) }}
 ),
 
