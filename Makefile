@@ -56,7 +56,7 @@ evaluate-anomalies: $(INSTALLED) ## The detectors of anomalies on labelled serie
 
 .PHONY: test
 test: $(INSTALLED) ## Every test but the long ones
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: $(INSTALLED) ## The long modes of the law tests

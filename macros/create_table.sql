@@ -3,8 +3,13 @@
     filled: dbt's way, an insert into a table that has its key, does neither.
 #}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
-    {%- if temporary or not config.get('contract').enforced -%}
+    {%- if not config.get('contract').enforced -%}
         {{ dbt.postgres__create_table_as(temporary, relation, sql) }}
+    {%- elif temporary -%}
+        {#- its columns are held against the mart's, which the contract made: `on_schema_change: fail` -#}
+        create temporary table {{ relation }} as (
+            {{ sql }}
+        );
     {%- elif model.columns.values() | selectattr('constraints') | list -%}
         {{ exceptions.raise_compiler_error(model.name ~ ": put constraints on the model, not on its columns") }}
     {%- else -%}

@@ -152,16 +152,19 @@
 {% macro has_other_columns() %}
     {% if not execute or model.resource_type != 'seed' %}{% do return(false) %}{% endif %}
     {% set loaded = adapter.get_columns_in_relation(this) | map(attribute='name') | list %}
-    {% do return(loaded | sort != load_agate_table().column_names | list | sort) %}
+    {% do return(loaded | length > 0 and loaded | sort != model.columns.keys() | sort) %}
 {% endmacro %}
 
 
+{# Asked for each model some ten times in an invocation of dbt: the list is read once, and kept in the graph. #}
 {% macro is_listed_for_rebuild() %}
     {% if not execute %}{% do return(false) %}{% endif %}
-    {% set listed = run_query(
-        "select 1 from ops.rebuilds where target = '" ~ target_mark() ~ "' and model = '" ~ model.name ~ "'"
-    ) %}
-    {% do return(listed | length > 0) %}
+    {% set kept_as = 'rebuilds of ' ~ invocation_id %}
+    {% if kept_as not in graph %}
+        {% set listed = run_query("select model from ops.rebuilds where target = '" ~ target_mark() ~ "'") %}
+        {% do graph.update({kept_as: listed.columns[0].values() | list}) %}
+    {% endif %}
+    {% do return(model.name in graph[kept_as]) %}
 {% endmacro %}
 
 

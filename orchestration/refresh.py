@@ -359,6 +359,9 @@ def refresh(
     options = [*dbt_arguments(target), "--no-write-json", *(["--quiet"] if quiet else [])]
     parsed = dbtRunner().invoke(["parse", *options])
     if not parsed.success:
+        # after an upgrade dbt may take what it remembers of the project for a second copy of it
+        parsed = dbtRunner().invoke(["parse", "--no-partial-parse", *options])
+    if not parsed.success:
         raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
     manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
     runner = dbtRunner(manifest=parsed.result)
@@ -370,7 +373,8 @@ def refresh(
                 run.models_failed = _failures(runner.invoke([*selection.arguments_to_build(models), *options]))
             if tests != [] and not run.models_failed:
                 set_phase(server, run, "tests")
-                run.tests_failed = _failures(runner.invoke([*selection.arguments_to_test(tests), *options]))
+                arguments = selection.arguments_to_test(tests, hourly=not check_all)
+                run.tests_failed = _failures(runner.invoke([*arguments, *options]))
         finally:
             del os.environ["TIDEMARK_REFRESH_ID"]
     if run.models_failed:
@@ -382,8 +386,9 @@ def refresh(
 
 
 def chosen(manifest: Mapping[str, Any], run: Refresh, everything: bool) -> tuple[list[str] | None, list[str] | None]:
-    """dbt selectors of what to build and of what to test; None means all there is."""
-    if everything:
+    """dbt selectors of what to build and of what to test; None means all there is, of tests all that a refresh runs."""
+    if everything or run.to_build == selection.all_made(manifest):
+        # dbt looks at every node for each selector it is given: naming all takes it seconds
         return None, None
     tests = selection.lean_tests_of(manifest, run.to_build)
     return selection.selectors(manifest, run.to_build), selection.selectors(manifest, tests)

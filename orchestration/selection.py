@@ -76,6 +76,11 @@ def lean_tests_of(manifest: Mapping[str, Any], built: Collection[str]) -> set[st
     return {unique_id for unique_id, read in hourly.items() if not read or not read.isdisjoint(built)}
 
 
+def all_made(manifest: Mapping[str, Any]) -> set[str]:
+    """Unique ids of the seeds, models and functions that dbt makes relations of."""
+    return {unique_id for unique_id, _ in _made_by_dbt(manifest)}
+
+
 def selectors(manifest: Mapping[str, Any], unique_ids: Collection[str]) -> list[str]:
     """How dbt's `--select` names exactly these nodes, sorted."""
     nodes = {**manifest["nodes"], **manifest.get("functions", {})}
@@ -90,8 +95,13 @@ def arguments_to_build(models: Sequence[str] | None, *, full_refresh: bool = Fal
     return ["build", *NO_TESTS, *(["--full-refresh"] if full_refresh else []), *_selection(models)]
 
 
-def arguments_to_test(tests: Sequence[str] | None) -> list[str]:
-    """dbt's arguments that run data tests and no unit tests; `tests` are dbt selectors, None means all."""
+def arguments_to_test(tests: Sequence[str] | None, *, hourly: bool = False) -> list[str]:
+    """dbt's arguments that run data tests and no unit tests; `tests` are dbt selectors, None means all.
+
+    With `hourly` all are all but the nightly ones.
+    """
+    if tests is None and hourly:
+        return ["test", *NO_UNIT_TESTS, "--exclude", f"tag:{NIGHTLY}"]
     # A test is chosen by its own name: with a model dbt would choose every test that mentions it.
     return ["test", *NO_UNIT_TESTS, *_selection(tests), *(["--indirect-selection", "empty"] if tests else [])]
 

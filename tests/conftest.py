@@ -48,6 +48,20 @@ def remove_homes_of_killed_runs() -> None:
                 remove_home(folder)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What builds warehouses begins first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: "warehouse" not in item.path.parts)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dbt_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What dbt writes goes to a folder of this run: workers beside each other would parse over each other's state."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("dbt")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The server of this run, logged in to its maintenance database."""

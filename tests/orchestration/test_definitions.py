@@ -265,6 +265,7 @@ def test_arguments_of_dbt() -> None:
         "build", *no_tests, "--full-refresh", "--select", "a", "b",
     ]  # fmt: skip
     assert arguments_to_test(None) == ["test", "--exclude-resource-type", "unit_test"]
+    assert arguments_to_test(None, hourly=True)[-2:] == ["--exclude", "tag:nightly"]
     assert arguments_to_test(["one"])[-4:] == ["--select", "one", "--indirect-selection", "empty"]
 
 

@@ -53,6 +53,7 @@ def copied_project(folder: Path) -> Iterator[Path]:
         shutil.copy(refreshing.PROJECT_FOLDER / name, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(refreshing, "PROJECT_FOLDER", folder)
+        patch.setenv("DBT_TARGET_PATH", str(folder / "target"))
         yield folder
 
 
@@ -168,6 +169,13 @@ def workspace_versions(batches: Iterable[bytes]) -> list[bytes]:
             version = {"id": workspace, "updated_at": f"2026-03-0{updated_at}T00:00:00Z", "name": workspace.upper()}
             versions.append(json.dumps(version | {"workspace_subscriptions": [subscription]}).encode())
     return versions
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the project that refreshes in this test build from."""
+    with copied_project(tmp_path / "project") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

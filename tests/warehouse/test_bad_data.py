@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import uuid
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ingest.connection import connect
-from orchestration.refresh import PROJECT_FOLDER
 from tests.warehouse.conftest import Warehouse, under_one_name
 
 START = datetime(2026, 3, 1, 9, tzinfo=timezone.utc)
@@ -129,7 +130,7 @@ def test_no_model_compares_each_with_each(crowded):
     # As the refresh just built them, whole; what unit tests compile lies in folders named for their files.
     compiled = {
         path.stem: path.read_text()
-        for path in (PROJECT_FOLDER / "target" / "compiled" / "tidemark" / "models").rglob("*.sql")
+        for path in Path(os.environ["DBT_TARGET_PATH"], "compiled", "tidemark", "models").rglob("*.sql")
         if ".yml" not in str(path)
     }
     # Compiled names say of which database, too.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ingest.connection import connect
-from orchestration.refresh import PROJECT_FOLDER, Refresh, dbt_arguments, refreshing
+from orchestration.refresh import Refresh, dbt_arguments, refreshing
 from tests.warehouse.conftest import Warehouse, assert_same
 
 OBSERVED = {"metric_observations", "agg_metric_days", "fct_bucket_verdicts"}
@@ -67,8 +67,7 @@ def execute(warehouse: Warehouse, statement: str) -> None:
 
 
 @contextlib.contextmanager
-def edited(path: str, old: str, new: str) -> Iterator[None]:
-    file = Path(PROJECT_FOLDER, path)
+def edited(file: Path, old: str, new: str) -> Iterator[None]:
     before = file.read_text(encoding="utf-8")
     assert old in before
     file.write_text(before.replace(old, new, 1), encoding="utf-8")
@@ -99,11 +98,11 @@ def test_new_rows_leave_seeds_and_views_alone(warehouse):
     assert warehouse.query("select count(*) from marts.fct_sessions") == [(2,)]
 
 
-def test_an_edited_seed_an_edited_view_and_a_dropped_one_are_made_again(warehouse):
+def test_an_edited_seed_an_edited_view_and_a_dropped_one_are_made_again(project, warehouse):
     execute(warehouse, "drop view staging.stg_llm_requests cascade")
     with (
-        edited("seeds/goal_rules.csv", "\n", "\nadded by a test,false,\n"),
-        edited("models/staging/costs/stg_costs.sql", "    cost_id,", "    cost_id || '' as cost_id,"),
+        edited(project / "seeds/goal_rules.csv", "\n", "\nadded by a test,false,\n"),
+        edited(project / "models/staging/costs/stg_costs.sql", "    cost_id,", "    cost_id || '' as cost_id,"),
     ):
         run = warehouse.refresh()
         assert {"goal_rules", "stg_costs", "stg_llm_requests"} <= names(run)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.warehouse.conftest import STREAMS, Warehouse, assert_same, copied_project
+from tests.warehouse.conftest import STREAMS, Warehouse, assert_same
 
 # They stand on none of the edits below.
 UNTOUCHED = ("int_batches", "int_visits", "int_sessions", "fct_events", "fct_page_views", "fct_llm_requests")
+DESCRIBED = 'description: "Name as sent."'
+DESCRIBED_ANEW = 'description: "What happened, as the producer names it."'
+COMMENT = """
+    select col_description(attrelid, attnum) from pg_attribute
+    where attrelid = 'marts.fct_events'::regclass and attname = 'event_name'
+"""
+ONE_MORE = b'{"eventName": "button_clicked", "anonymousId": "a1", "timestamp": "2026-03-20T10:00:00Z"}'
 EDITED_OR_BELOW = {"fct_goals", "agg_session_activity", "fct_sessions", "agg_daily_stats", "agg_cost_daily"}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the project that refreshes in this test build from."""
-    with copied_project(tmp_path / "project") as folder:
-        yield folder
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -76,3 +73,9 @@ def test_an_edited_seed_macro_and_model_rebuild_what_stands_on_them_and_nothing_
     fresh.refresh()
     assert_same(fresh.contents(), after)
     assert warehouse.refresh().rebuilt == []
+
+    # A description says nothing about rows: it reaches the database with the next keys, and nothing is rebuilt.
+    edit(project / "models" / "marts" / "core" / "_core__models.yml", DESCRIBED, DESCRIBED_ANEW)
+    warehouse.load("events", [ONE_MORE])
+    assert warehouse.refresh().rebuilt == []
+    assert warehouse.query(COMMENT) == [("What happened, as the producer names it.",)]

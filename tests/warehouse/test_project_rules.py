@@ -54,6 +54,8 @@ TESTED_ELSEWHERE = {
     "contracted_columns": "test_purge reads closed sessions by it",
     "plan_whole_build": "speed alone hangs on it",
     "count_by_hash": "speed alone hangs on it",
+    "postgres__get_columns_in_relation": "the nightly test columns_are_read_as_information_schema_has_them",
+    "postgres__persist_docs": "test_model_changes: a changed description reaches the database without a rebuild",
     "postgres__load_csv_rows": "every warehouse's seeds are loaded by it",
     "postgres__create_table_as": "test_whole_build looks at the keys of marts",
     "touch_forecasts": "test_budgets: forecasts are made on a new day",

@@ -58,6 +58,7 @@ KEPT = {
     "marts.agg_revenue": [],
     "marts.agg_revenue_growth": [],
     "marts.agg_user_summary": [],
+    "marts.agg_usage_daily": [],
     "marts.agg_feature_model_daily": [],
     "marts.agg_feature_model_latency": [],
     "marts.agg_metric_values": [],

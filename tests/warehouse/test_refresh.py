@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from psycopg import sql
@@ -62,18 +63,13 @@ def with_late_events(make_warehouse: Callable[[], Warehouse]) -> dict[str, list[
 
 
 @pytest.fixture
-def broken_model() -> Iterator[Callable[[], None]]:
-    """Add a view that no database can build; it is gone when the test ends or `mend` is called."""
-    path = PROJECT_FOLDER / "models" / "intermediate" / "int_broken_on_purpose.sql"
-
-    def mend() -> None:
-        path.unlink(missing_ok=True)
-
+def broken_model(project: Path) -> Callable[[], None]:
+    """Add a table that no database can build, until `mend` is called."""
+    path = project / "models" / "intermediate" / "int_broken_on_purpose.sql"
     path.write_text(
         "{{ config(materialized='table') }}\nselect 1 / (count(*) - count(*)) as x from {{ ref('int_visits') }}\n"
     )
-    yield mend
-    mend()
+    return path.unlink
 
 
 def mark(warehouse: Warehouse) -> int:
@@ -227,21 +223,17 @@ def test_a_failed_model_keeps_mark_and_work_list_and_a_retry_finishes(warehouse,
     assert warehouse.query("select count(*) from marts.fct_sessions") == [(3,)]
 
 
-def test_a_model_that_is_new_is_built_whole_without_disturbing_the_rest(warehouse):
-    path = PROJECT_FOLDER / "models" / "intermediate" / "int_added_by_a_test.sql"
-    path.write_text(
+def test_a_model_that_is_new_is_built_whole_without_disturbing_the_rest(project, warehouse):
+    (project / "models" / "intermediate" / "int_added_by_a_test.sql").write_text(
         "{{ config(materialized='incremental', incremental_strategy='touched',"
         " meta={'touched': {'session_group': ['session_group']}}) }}\n"
         "select session_group, started_at from {{ ref('int_visits') }} where {{ where_touched('session_group') }}\n"
     )
-    try:
-        warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
-        run = warehouse.refresh()
-        assert run.rebuilt == ["int_added_by_a_test"]
-        assert warehouse.query("select count(*) from intermediate.int_added_by_a_test") == [(3,)]
-        assert warehouse.refresh().rebuilt == []
-    finally:
-        path.unlink()
+    warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
+    run = warehouse.refresh()
+    assert run.rebuilt == ["int_added_by_a_test"]
+    assert warehouse.query("select count(*) from intermediate.int_added_by_a_test") == [(3,)]
+    assert warehouse.refresh().rebuilt == []
 
 
 def test_a_load_that_commits_in_the_middle_is_seen_by_the_next_refresh_only(warehouse):

@@ -4,6 +4,8 @@
     )
 }}
 
+{% set feature = "left(coalesce(properties ->> 'feature_id', properties ->> 'featureId', properties ->> 'feature'), 255)" %}
+
 with
 
 visits as (
@@ -48,6 +50,9 @@ events as (
             array_agg(properties ->> 'trigger' order by occurred_at, event_id)
             filter (where event_role = 'widget_opened' and properties ->> 'trigger' is not null)
         )[1] as triggered_by,
+        array_agg(distinct {{ feature }} order by {{ feature }}) filter (
+            where event_role = 'feature_used' and {{ feature }} is not null
+        ) as features_used,
         count(response_ms) filter (where event_role = 'message_received') as response_count,
         sum(response_ms) filter (where event_role = 'message_received') as response_ms
     from {{ ref('fct_events') }}
@@ -113,6 +118,7 @@ select
     coalesce(counters.messages_received, 0) as messages_received,
     coalesce(events.completed_pre_chat_form, false) as completed_pre_chat_form,
     events.triggered_by,
+    coalesce(events.features_used, '{}') as features_used,
     coalesce(events.response_count, 0) as response_count,
     coalesce(events.response_ms, 0) as response_ms,
 

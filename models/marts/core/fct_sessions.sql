@@ -93,7 +93,10 @@ open_sessions as (
         coalesce(batches.batch_count, 0) as batch_count,
         activity.event_count,
         coalesce(batches.interaction_count, 0)::bigint as interaction_count,
-        coalesce(batches.features_used, '{}') as features_used,
+        array(
+            select feature_id from unnest(activity.features_used || batches.features_used) as used (feature_id)
+            group by feature_id order by feature_id
+        ) as features_used,
         activity.error_count,
 
         -- widget and chat

@@ -2,9 +2,7 @@
     config(
         meta={
             'touched': {
-                'usage_date': [
-                    'fct_sessions.session_date', 'fct_llm_requests.request_date', 'fct_events.event_date'
-                ]
+                'usage_date': ['fct_sessions.session_date', 'fct_llm_requests.request_date']
             },
             'touched_type': 'date'
         },
@@ -26,23 +24,9 @@ requests as (
     where {{ where_touched('request_date') }} and feature_id is not null
 ),
 
-events as (
-    select
-        event_date as usage_date,
-        app_id,
-        session_key,
-        left(coalesce(properties ->> 'feature_id', properties ->> 'featureId', properties ->> 'feature'), 255)
-            as feature_id
-    from {{ ref('fct_events') }}
-    where {{ where_touched('event_date') }} and event_role = 'feature_used'
-),
-
 -- one use may be told by several: a visit that used a feature counts once
 used as (
     select usage_date, 'feature' as scope, app_id, feature_id as scope_value, session_key from requests
-    union
-    select usage_date, 'feature', app_id, feature_id, session_key from events
-    where feature_id is not null
     union
     select usage_date, 'feature', app_id, feature.feature_id, session_key
     from sessions
