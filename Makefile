@@ -56,7 +56,7 @@ bench: $(INSTALLED) ## Measure speed: a table, and .tidemark/bench.json
 
 .PHONY: evaluate-anomalies
 evaluate-anomalies: $(INSTALLED) ## The detectors of anomalies on labelled series (DATA=folder with windows.json)
-	$(BIN)/python -m orchestration.evaluate_anomalies $(DATA)
+	$(BIN)/python -m orchestration evaluate-anomalies $(DATA)
 
 .PHONY: test
 test: $(INSTALLED) ## Every test but the long ones

@@ -35,7 +35,7 @@
 #}
 {% macro measured(relation, at, day, amounts, parts, workspace='workspace_id') -%}
     select
-        '{{ relation }}' as relation,
+        '{{ relation.identifier }}' as relation,
         told.expression,
         quarters.app_id,
         quarters.workspace_id,
@@ -58,9 +58,9 @@
             sum(({{ amount }})::numeric) as amount_{{ loop.index }},
             count({{ amount }}) as measurements_{{ loop.index }}{{ ',' if not loop.last }}
             {% endfor %}
-        from {{ ref(relation) }}
+        from {{ relation }}
         where {{ where_touched(day) }} and {{ at }} >= (select ops.horizon())
-        group by 1, 2, 3, 4, 5
+        group by app_id, workspace_id, quarter_at, part_0, part_1
     ) as quarters
     cross join
         lateral (
@@ -307,7 +307,7 @@ baselines as (
 
 
 {# What is wrong with the seed anomaly_rules: line of the file, and why. A seed's rows lie in the order of its lines. #}
-{% macro complaints_of_anomaly_rules(rules=none, metrics=none) -%}
+{% macro complaints_of_anomaly_rules() -%}
     select line, complaint from (
         select
             rules.line,
@@ -345,9 +345,9 @@ baselines as (
                     then 'rule ' || rules.rule || ' has a number below 0'
             end as complaint
         from (
-            select *, row_number() over (order by ctid) + 1 as line from {{ rules or ref('anomaly_rules') }}
+            select *, row_number() over (order by ctid) + 1 as line from {{ ref('anomaly_rules') }}
         ) as rules
-        left join {{ metrics or ref('metrics') }} as metrics on rules.metric = metrics.metric
+        left join {{ ref('metrics') }} as metrics on rules.metric = metrics.metric
     ) as checked
     where complaint is not null
 {%- endmacro %}

@@ -27,8 +27,8 @@
 {% macro refuse_what_is_no_number(model, agate_table) %}
     {% if model.config.get('meta', {}).get('numbers_checked') %}
         {% for column, data_type in model.config.column_types.items() if data_type in ('numeric', 'integer') %}
-            {% for row in agate_table.rows if row[column] is not none %}
-                {% if not modules.re.fullmatch(pattern_of_numbers(data_type), row[column] | string | trim) %}
+            {% for row in agate_table.rows %}
+                {% if row[column] is not none and not modules.re.fullmatch(pattern_of_numbers(data_type), row[column] | string | trim) %}
                     {{ exceptions.raise_compiler_error(
                         model.original_file_path ~ ', line ' ~ (loop.index + 1) ~ ': ' ~ column ~ ' is "' ~ row[column]
                         ~ '", not ' ~ ('a whole number' if data_type == 'integer' else 'a number')

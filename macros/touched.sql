@@ -152,7 +152,7 @@
 {% macro has_other_columns() %}
     {% if not execute or model.resource_type != 'seed' %}{% do return(false) %}{% endif %}
     {% set loaded = adapter.get_columns_in_relation(this) | map(attribute='name') | list %}
-    {% do return(loaded | sort != load_agate_table().column_names | list | sort) %}
+    {% do return(loaded | length > 0 and loaded | sort != model.columns.keys() | sort) %}
 {% endmacro %}
 
 

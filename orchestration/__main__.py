@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -60,6 +61,23 @@ def refresh(target: str, database: str | None, inbox: bool, check_all: bool, qui
         click.echo(f"{broken} files of the inbox could not be loaded: see `failed/` in it.", err=True)
     if run.tests_failed or broken:
         sys.exit(1)
+
+
+@orchestration.command()
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--rule", help="Rule of seeds/anomaly_rules.csv that judges; unless told the one docs/anomalies.md names."
+)
+def evaluate_anomalies(data: Path | None, rule: str | None) -> None:
+    """Judge the labelled series in DATA (a folder with windows.json) and print what was found."""
+    from orchestration.evaluate_anomalies import DEFAULT_DATA, RULE, evaluate
+
+    folder = data or DEFAULT_DATA
+    if not (folder / "windows.json").is_file():
+        click.echo(f"No labelled series in {folder} (windows.json is not there): nothing is evaluated.")
+        return
+    console = Console(width=None if Console().is_terminal else 120, highlight=False)
+    evaluate(folder, rule or RULE, console.print)
 
 
 @orchestration.command()

@@ -29,6 +29,7 @@ from ingest.migrate import migrate
 from ingest.sample import AS_OF, write_sample
 from ingest.server import home_folder
 from ingest.streams.registry import NAMES
+from orchestration.bench_anomalies import measure_anomalies
 from orchestration.bench_build import CORE, build_floor, build_whole, write_sessions
 from orchestration.bench_costs import measure_costs
 from orchestration.bench_endpoints import measure_endpoints
@@ -61,6 +62,7 @@ def bench() -> list[Measure]:
             measures.append(measure_large_sample(server, Path(folder)))
         measures += measure_costs(Path(folder))
         measures += measure_endpoints()
+        measures += measure_anomalies(Path(folder))
         measures += measure_growth(Path(folder))
     return measures
 

@@ -1,7 +1,7 @@
 """The score of the Numenta Anomaly Benchmark, standard profile, from its published definition.
 
-A. Lavin and S. Ahmad, "Evaluating Real-time Anomaly Detection Algorithms: the Numenta Anomaly Benchmark" (2015): what is
-found counts by how early in its window, a false alarm by how far it is behind the last window, a window missed counts -1.
+A. Lavin and S. Ahmad, "Evaluating Real-time Anomaly Detection Algorithms: the Numenta Anomaly Benchmark" (2015). What
+is found counts by how early in its window, a false alarm by how far it is behind the last window, a missed window -1.
 """
 
 from __future__ import annotations

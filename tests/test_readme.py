@@ -281,7 +281,7 @@ def test_the_example_model_has_the_contract_shown():
     assert column in re.search(r"'emits': \[([^]]*)\]", models()[emitter])[1]
 
 
-@pytest.mark.parametrize("seed", ["metrics", "anomaly_rules"])
+@pytest.mark.parametrize("seed", ["metrics", "anomaly_rules", "suppressed_periods"])
 def test_the_page_on_anomalies_tells_every_column_of_its_seeds(seed):
     header = text_of(CHECKOUT / "seeds" / f"{seed}.csv").splitlines()[0].split(",")
     page = CHECKOUT / "docs" / "anomalies.md"

@@ -19,6 +19,26 @@ Node = Mapping[str, Any]
 
 # Macros that a query on literal rows cannot test, and what tests them.
 TESTED_ELSEWHERE = {
+    "measured": "test_truth and metric_values_add_up_to_facts compare its sums with the facts",
+    "baseline_seasons": "test_detectors: eight weeks say what is expected",
+    "lookback_days": "test_anomalies: what a late event changes is rescored",
+    "touch_watched_days": "test_anomalies: late events, and hours that pass in silence",
+    "touch_judged_days": "test_anomalies: late events, and hours that pass in silence",
+    "look_back_from_touched": "test_anomalies: late events, and hours that pass in silence",
+    "complaints_of_anomaly_rules": "anomaly_rules_are_complete; test_detectors: a rule that names no metric",
+    "refuse_bad_anomaly_rules": "test_detectors: a rule that names no metric",
+    "pasts_of": "test_detectors judges by it",
+    "looks_up": "test_detectors judges by it",
+    "looks_down": "test_detectors judges by it",
+    "verdict_columns": "test_detectors judges by it",
+    "fixed_threshold_verdicts": "test_detectors",
+    "seasonal_baseline_verdicts": "test_detectors",
+    "self_calibrating_verdicts": "test_detectors",
+    "count_tail_verdicts": "test_detectors",
+    "contributors_of": "test_detectors: what moved it",
+    "refuse_what_is_no_number": "test_detectors: a threshold that is no number",
+    "pattern_of_numbers": "test_detectors: a threshold that is no number",
+    "has_other_columns": "test_anomalies: a seed with another column",
     "touched": "the hourly tests read the work list by it; test_same_answer builds by it",
     "touched_keys": "test_same_answer builds by it",
     "where_touched": "test_same_answer builds by it",
@@ -149,6 +169,7 @@ OF_HOOKS = {
     "forecast_scope",
     "baseline_date",
     "unmeasured_load",
+    "judged_day",
 }
 
 # What no mart counts, what every row is like, and the ledger itself.

@@ -82,6 +82,8 @@ KEPT = {
     "marts.agg_campaigns": [],
     "marts.agg_metric_values": [],
     "marts.metric_observations": [],
+    "marts.agg_metric_days": [],
+    "marts.fct_bucket_verdicts": [],
     "marts.fct_anomalies": [],
     "marts.fct_audit_events": [],
 }

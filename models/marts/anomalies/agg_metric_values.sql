@@ -7,8 +7,7 @@
                     'fct_events.event_date', 'fct_llm_requests.request_date', 'agg_cost_daily.cost_date'
                 ]
             },
-            'touched_type': 'date',
-            'emits': ['series_day']
+            'touched_type': 'date', 'emits': ['series_day']
         },
         indexes=[{'columns': ['series_key', 'bucket_at']}, {'columns': ['bucket_date']}]
     )
@@ -18,28 +17,28 @@ with
 
 -- what may be watched: the seed metrics names relation and expression
 measurements as (
-    {{ measured('fct_sessions', 'started_at', 'session_date', {
+    {{ measured(ref('fct_sessions'), 'started_at', 'session_date', {
         'sessions': '1', 'with_errors': 'case when error_count > 0 then 1 end', 'converted': 'converted::integer'
     }, {'source': 'source', 'page': 'entry_page'}) }}
     union all
-    {{ measured('fct_page_views', 'viewed_at', 'view_date', {'page_views': '1', 'load_ms': 'load_ms'},
+    {{ measured(ref('fct_page_views'), 'viewed_at', 'view_date', {'page_views': '1', 'load_ms': 'load_ms'},
         {'page': 'page'}, workspace='null::text') }}
     union all
-    {{ measured('fct_goals', 'reached_at', 'goal_date', {'goals': '1'}, {'goal': 'goal_name'}, workspace='null::text') }}
+    {{ measured(ref('fct_goals'), 'reached_at', 'goal_date', {'goals': '1'}, {'goal': 'goal_name'}, 'null::text') }}
     union all
-    {{ measured('fct_events', 'occurred_at', 'event_date', {
+    {{ measured(ref('fct_events'), 'occurred_at', 'event_date', {
         'sign_in_failure': "case when event_role = 'sign_in_failure' then 1 end",
         'mfa_failure': "case when event_role = 'mfa_failure' then 1 end",
         'notification_disconnect': "case when event_role = 'notification_disconnect' then 1 end",
         'response_ms': 'response_ms'
     }, {'page': 'page', 'country': 'country_code'}) }}
     union all
-    {{ measured('fct_llm_requests', 'requested_at', 'request_date', {
+    {{ measured(ref('fct_llm_requests'), 'requested_at', 'request_date', {
         'requests': '1', 'failed': '(' ~ has_failed('status', 'status_code') ~ ')::integer', 'cost_usd': 'cost_usd',
         'latency_ms': 'latency_ms', 'tokens': 'total_tokens'
     }, {'feature': 'feature_id', 'model': 'model'}) }}
     union all
-    {{ measured('agg_cost_daily', "cost_date::timestamp at time zone 'UTC'", 'cost_date', {'cost_usd': 'cost_usd'},
+    {{ measured(ref('agg_cost_daily'), "cost_date::timestamp at time zone 'UTC'", 'cost_date', {'cost_usd': 'cost_usd'},
         {'service': "coalesce(nullif(service, 'unattributed'), category)", 'model': 'model'}) }}
 ),
 
@@ -53,9 +52,9 @@ watched as (
         measurements.app_id,
         case metrics.scope when 'workspace' then measurements.workspace_id else measurements.app_id end as scope_value,
         {{ bucket('measurements.quarter_at', 'metrics.grain_minutes') }} as bucket_at,
-        part.part_kind,
-        part.part,
         part.place,
+        part.kind as part_kind,
+        coalesce(part.name, '(none)') as part,
         measurements.amount,
         measurements.measurements
     from measurements
@@ -68,10 +67,10 @@ watched as (
             (0, null, null),
             (1, measurements.part_kind_0, measurements.part_0),
             (2, measurements.part_kind_1, measurements.part_1)
-        ) as part (place, part_kind, part)
+        ) as part (place, kind, name)
     where
         (metrics.scope = 'app' or measurements.workspace_id is not null)
-        and (part.place = 0 or part.part_kind is not null)
+        and (part.place = 0 or part.kind is not null)
 ),
 
 parts as (
@@ -85,15 +84,15 @@ parts as (
         bucket_at,
         place,
         part_kind,
-        coalesce(part, '(none)') as part,
+        part,
         sum(amount) as amount,
         sum(measurements)::bigint as measurements,
         row_number() over (
             partition by metric, scope, app_id, scope_value, bucket_at, place
-            order by sum(amount) desc, coalesce(part, '(none)')
+            order by sum(amount) desc, part
         ) as rank
     from watched
-    group by metric, measure, grain_minutes, scope, app_id, scope_value, bucket_at, place, part_kind, coalesce(part, '(none)')
+    group by metric, measure, grain_minutes, scope, app_id, scope_value, bucket_at, place, part_kind, part
 ),
 
 buckets as (
@@ -105,8 +104,9 @@ buckets as (
         bucket_at,
         {{ utc_date('bucket_at') }} as bucket_date,
         grain_minutes,
-        {{ measure_of('measure', 'sum(amount) filter (where place = 0)', 'sum(measurements) filter (where place = 0)') }}
-            as value,
+        {{ measure_of(
+            'measure', 'sum(amount) filter (where place = 0)', 'sum(measurements) filter (where place = 0)'
+        ) }} as value,
         sum(measurements) filter (where place = 0)::bigint as observations,
         jsonb_agg(
             jsonb_build_object(

@@ -12,13 +12,12 @@ verdicts as (
     from {{ ref('fct_bucket_verdicts') }} as verdicts
     inner join {{ ref('anomaly_rules') }} as rules on verdicts.rule = rules.rule
     inner join {{ ref('metrics') }} as metrics on verdicts.metric = metrics.metric
-    where not exists (
-        select from {{ ref('suppressed_periods') }} as periods
-        where
-            verdicts.bucket_at >= periods.from_at and verdicts.bucket_at < periods.to_at
-            and verdicts.app_id = coalesce(periods.app_id, verdicts.app_id)
-            and verdicts.kind = coalesce(periods.kind, verdicts.kind)
-    )
+    left join {{ ref('suppressed_periods') }} as periods
+        on
+        verdicts.bucket_at >= periods.from_at and verdicts.bucket_at < periods.to_at
+        and verdicts.app_id = coalesce(periods.app_id, verdicts.app_id)
+        and verdicts.kind = coalesce(periods.kind, verdicts.kind)
+    where periods.from_at is null
 ),
 
 -- buckets no farther apart than the rule cools down are one anomaly
@@ -126,12 +125,15 @@ select
         else to_char(anomalies.bucket_at at time zone 'UTC', '" at "YYYY-MM-DD HH24:MI" UTC"')
     end
     || coalesce('; ' || (
-        select case when foremost.change / nullif(anomalies.current - anomalies.expected, 0) > 0.5 then 'most' else 'some' end
-            || ' of the difference is ' || foremost.kind || ' ' || foremost.name
-        from rows from (
-            jsonb_to_recordset(anomalies.contributors) as (kind text, name text, change numeric)
-        ) with ordinality as foremost (kind, name, change, place)
-        where foremost.name not in ('(none)', 'unattributed')
+        select
+            case
+                when (foremost.part ->> 'change')::numeric / nullif(anomalies.current - anomalies.expected, 0) > 0.5
+                    then 'most'
+                else 'some'
+            end
+            || ' of the difference is ' || (foremost.part ->> 'kind') || ' ' || (foremost.part ->> 'name')
+        from jsonb_array_elements(anomalies.contributors) with ordinality as foremost (part, place)
+        where foremost.part ->> 'name' not in ('(none)', 'unattributed')
         order by foremost.place
         limit 1
     ), '') as explanation,
