@@ -25,23 +25,24 @@ class Environment:
     fails_after: timedelta | None = None
 
 
-HOURLY = ("hourly_refresh", "inbox_files", "run_failed")
-DAILY = ("nightly", "daily_retention", "weekly_maintenance")
+HOURLY = ("hourly_refresh", "inbox_files", "run_failed", "hourly_quality")
+DAILY = ("nightly", "daily_retention", "daily_privacy", "weekly_maintenance", "monthly_export")
+TOLD = ("alerts_every_five_minutes",)
 
 ENVIRONMENTS: Mapping[str, Environment] = {
     known.name: known
     for known in (
         Environment("development"),
-        # Data that comes and goes as in production, but nothing is ever purged.
+        # Data that comes and goes as in production, but nothing is ever purged or erased, and nobody is woken.
         Environment(
             "staging",
-            running=frozenset((*HOURLY, "nightly", "weekly_maintenance")),
+            running=frozenset((*HOURLY, "nightly", "weekly_maintenance", "monthly_export")),
             late_after=timedelta(hours=6),
             fails_after=timedelta(hours=24),
         ),
         Environment(
             "production",
-            running=frozenset((*HOURLY, *DAILY)),
+            running=frozenset((*HOURLY, *DAILY, *TOLD)),
             late_after=timedelta(hours=2),
             fails_after=timedelta(hours=4),
         ),

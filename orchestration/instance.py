@@ -19,7 +19,7 @@ URL_VARIABLE = "TIDEMARK_DAGSTER_URL"
 DATABASE_VARIABLE = "TIDEMARK_DAGSTER_DATABASE"
 SCHEMA = "dagster"
 # One run at a time in each: what changes the marts, and what loads the inbox. A database lock stands below the first.
-POOL, INBOX_POOL = "warehouse", "inbox"
+POOL, INBOX_POOL, ALERTS_POOL, READING_POOL = "warehouse", "inbox", "alerts", "reading"
 # What names a server in a way that PG* could contradict.
 OTHER_WAYS_TO_NAME_A_SERVER = ("DATABASE_URL", "PGSERVICE")
 

@@ -18,6 +18,7 @@ from ingest.enrich import Kind, Source, enrich, open_sources
 from ingest.errors import TidemarkError
 from ingest.hash_key import VARIABLE, configured_key
 from orchestration import budget_alerts, model_state, recommendations, replay, selection, work_list
+from orchestration.environments import environment
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 TARGETS = ("prod", "dev")
@@ -140,7 +141,7 @@ def check_hash_key(connection: psycopg.Connection) -> None:
     Raises:
         TidemarkError: TIDEMARK_ENVIRONMENT is `production` and there is no key.
     """
-    if os.environ.get("TIDEMARK_ENVIRONMENT") == "production" and configured_key(connection) is None:
+    if environment().name == "production" and configured_key(connection) is None:
         raise TidemarkError(
             f"{VARIABLE} is not set: in production e-mail addresses are shown as keyed hashes; give it a long random "
             "text, the same for ever."

@@ -1,11 +1,12 @@
-"""The job that tells what anomalies and budgets have to say, and its schedule."""
+"""The job that tells what anomalies and budgets have to say."""
 
 import dagster as dg
 from pydantic import Field
 
 from ingest.connection import resolve
-from ingest.errors import TidemarkError
 from orchestration.alerts.run import send
+from orchestration.failures import one_owner_of_retries
+from orchestration.instance import ALERTS_POOL
 
 
 class AlertsConfig(dg.Config):
@@ -14,12 +15,13 @@ class AlertsConfig(dg.Config):
     digest: bool = Field(default=False, description="Send the daily digest now instead of at its hour.")
 
 
-@dg.op(description="Notice what is new, send what is due. A channel that does not answer is tried again by later runs.")
+@dg.op(
+    pool=ALERTS_POOL,
+    description="Notice what is new, send what is due. A channel that does not answer is tried again by later runs.",
+)
 def send_alerts(context: dg.OpExecutionContext, config: AlertsConfig) -> None:
-    try:
+    with one_owner_of_retries():
         done = send(resolve(reading=True), digest=config.digest)
-    except TidemarkError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
     for line in done.problems():
         context.log.warning(line)
     context.log.info(f"{done.raised} new alerts, {done.worsened} grew worse, {done.sent} messages sent.")
@@ -33,13 +35,3 @@ def send_alerts(context: dg.OpExecutionContext, config: AlertsConfig) -> None:
 )
 def alerts() -> None:
     send_alerts()
-
-
-alerts_every_five_minutes = dg.ScheduleDefinition(
-    name="alerts_every_five_minutes",
-    job=alerts,
-    cron_schedule="*/5 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="What a refresh found, what waited for quiet hours to end, and what a channel did not take before.",
-)

@@ -6,10 +6,11 @@ import dagster as dg
 from pydantic import Field
 
 from ingest.connection import resolve
-from ingest.errors import TidemarkError
 from orchestration.exports.monthly import monthly_marts
 from orchestration.exports.run import Request
 from orchestration.exports.run import export as run_export
+from orchestration.failures import one_owner_of_retries
+from orchestration.instance import READING_POOL
 
 
 class Format(Enum):
@@ -33,9 +34,9 @@ class ExportConfig(dg.Config):
     replace: bool = Field(default=False, description="Replace an export of that period and format.")
 
 
-@dg.op(description="Write the marts as of one moment, with a manifest of rows and checksums.")
+@dg.op(pool=READING_POOL, description="Write the marts as of one moment, with a manifest of rows and checksums.")
 def export_marts(context: dg.OpExecutionContext, config: ExportConfig) -> None:
-    try:
+    with one_owner_of_retries():
         request = Request(
             names=config.marts or monthly_marts(),
             insights=config.include_insights,
@@ -49,8 +50,6 @@ def export_marts(context: dg.OpExecutionContext, config: ExportConfig) -> None:
         done = run_export(
             resolve(reading=True), request, report=lambda file: context.log.info(f"{file.mart}: {file.rows} rows")
         )
-    except TidemarkError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
     context.add_output_metadata(
         {
             "folder": dg.MetadataValue.path(str(done.folder)),
@@ -64,15 +63,3 @@ def export_marts(context: dg.OpExecutionContext, config: ExportConfig) -> None:
 @dg.job(description="Marts for a period to JSON, CSV or Parquet files.", executor_def=dg.in_process_executor)
 def export() -> None:
     export_marts()
-
-
-# A retried run of the schedule finds its month there already, and replaces it.
-monthly_export = dg.ScheduleDefinition(
-    name="monthly_export",
-    job=export,
-    cron_schedule="15 4 1 * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    run_config={"ops": {"export_marts": {"config": {"replace": True}}}},
-    description="The month before, on the first of each month.",
-)

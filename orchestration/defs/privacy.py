@@ -4,7 +4,8 @@ import dagster as dg
 from pydantic import Field
 
 from ingest.connection import resolve
-from ingest.errors import TidemarkError
+from orchestration.failures import one_owner_of_retries
+from orchestration.instance import POOL
 from orchestration.privacy import answer_requests, truncate_addresses
 from orchestration.privacy.requests import TYPES
 
@@ -24,15 +25,13 @@ class PrivacyConfig(dg.Config):
     )
 
 
-@dg.op
+@dg.op(pool=POOL)
 def answer_privacy_requests(context: dg.OpExecutionContext, config: PrivacyConfig) -> None:
     """Finish erasures that were stopped, answer what was asked in the stream privacy_requests, cut old addresses."""
     server = resolve()
-    try:
+    with one_owner_of_retries():
         answers = answer_requests(server, config.types, most=config.most or None, dry_run=config.dry_run)
         cut = truncate_addresses(server) if config.cut_addresses and not config.dry_run else 0
-    except TidemarkError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
     problems = [one for one in answers if one.problem]
     for one in problems:
         context.log.warning(f"{one.content_hash} {one.request_type}: {one.problem}")
@@ -55,13 +54,3 @@ def answer_privacy_requests(context: dg.OpExecutionContext, config: PrivacyConfi
 def privacy() -> None:
     """One op."""
     answer_privacy_requests()
-
-
-daily_privacy = dg.ScheduleDefinition(
-    name="daily_privacy",
-    job=privacy,
-    cron_schedule="20 2 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Each night, between two hourly refreshes.",
-)

@@ -4,7 +4,8 @@ import dagster as dg
 from pydantic import Field
 
 from ingest.connection import connect, resolve
-from ingest.errors import TidemarkError
+from orchestration.failures import one_owner_of_retries
+from orchestration.instance import READING_POOL
 from orchestration.quality import as_numbers, concerns, newest_values
 
 MART = dg.AssetKey(["marts", "agg_data_quality"])
@@ -18,13 +19,10 @@ class QualityConfig(dg.Config):
     )
 
 
-@dg.op(description="Show the newest value of each measure as numbers of the mart agg_data_quality.")
+@dg.op(pool=READING_POOL, description="Show the newest value of each measure as numbers of the mart agg_data_quality.")
 def show_quality(context: dg.OpExecutionContext, config: QualityConfig) -> None:
-    try:
-        with connect(resolve(reading=True), autocommit=True) as connection:
-            rows = newest_values(connection)
-    except TidemarkError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+    with one_owner_of_retries(), connect(resolve(reading=True), autocommit=True) as connection:
+        rows = newest_values(connection)
     context.log_event(dg.AssetObservation(MART, metadata=as_numbers(rows)))
     found = concerns(rows)
     for line in found:
@@ -39,13 +37,3 @@ def show_quality(context: dg.OpExecutionContext, config: QualityConfig) -> None:
 )
 def quality() -> None:
     show_quality()
-
-
-hourly_quality = dg.ScheduleDefinition(
-    name="hourly_quality",
-    job=quality,
-    cron_schedule="25 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Twenty-five minutes past each hour, when the hourly refresh is done.",
-)

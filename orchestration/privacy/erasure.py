@@ -12,7 +12,6 @@ Each step may be repeated. The next privacy command finishes an erasure that was
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections import Counter
@@ -20,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -33,7 +31,7 @@ from ingest.forgetting import Mentions, forget_in_folders, is_distinctive
 from ingest.hash_key import hash_key, keyed_hash, remember_key
 from ingest.inbox import BROKEN, DONE, inbox_folder
 from ingest.load import PUBLISH_LOCK
-from ingest.server import home_folder
+from orchestration.exports.run import exports_folder
 from orchestration.privacy.person import Person, Subject, completed, find
 from orchestration.privacy.rewriting import rewrite
 from orchestration.refresh import refresh, take_lock
@@ -54,12 +52,6 @@ class Certificate:
     token: str | None
     state: str
     counts: dict[str, int]
-
-
-def exports_folder() -> Path:
-    """Where exports lie: TIDEMARK_EXPORTS, else `exports` in the project's home folder."""
-    told = os.environ.get("TIDEMARK_EXPORTS")
-    return Path(told) if told else home_folder() / "exports"
 
 
 @contextmanager

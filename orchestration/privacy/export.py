@@ -19,7 +19,8 @@ from psycopg.types.json import Jsonb
 
 from ingest.connection import Server
 from ingest.errors import TidemarkError
-from orchestration.privacy.erasure import WAIT_SECONDS, exports_folder, one_at_a_time
+from orchestration.exports.run import exports_folder
+from orchestration.privacy.erasure import WAIT_SECONDS, one_at_a_time
 from orchestration.privacy.person import Person, Subject, find
 
 SCHEMAS = ("raw", "history", "marts")

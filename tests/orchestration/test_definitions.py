@@ -53,12 +53,19 @@ DEFINITIONS = (
 
 
 DOCUMENTATION = dg.AssetKey(["docs", "relations_and_columns"])
-JOBS = {"ingest", "refresh", "nightly", "replay", "backfill", "retention", "maintenance"}
+JOBS = {
+    *("ingest", "refresh", "nightly", "replay", "backfill", "retention", "maintenance"),
+    *("privacy", "quality", "alerts", "export"),
+}
 SCHEDULES = {
     "hourly_refresh": ("refresh", "5 * * * *"),
     "daily_retention": ("retention", "0 2 * * *"),
     "nightly": ("nightly", "35 2 * * *"),
     "weekly_maintenance": ("maintenance", "40 3 * * 0"),
+    "daily_privacy": ("privacy", "20 2 * * *"),
+    "hourly_quality": ("quality", "25 * * * *"),
+    "alerts_every_five_minutes": ("alerts", "*/5 * * * *"),
+    "monthly_export": ("export", "15 4 1 * *"),
 }
 SENSORS = {"inbox_files", "run_failed"}
 
@@ -178,9 +185,9 @@ def test_the_names_of_dbt_tests_differ(loaded: dg.Definitions) -> None:
 
 def test_jobs_schedules_and_sensors(loaded: dg.Definitions) -> None:
     repository = loaded.get_repository_def()
-    assert {name for name in repository.job_names if not name.startswith("__")} >= JOBS
+    assert {name for name in repository.job_names if not name.startswith("__")} == JOBS
     found = {schedule.name: (schedule.job_name, schedule.cron_schedule) for schedule in repository.schedule_defs}
-    assert SCHEDULES.items() <= found.items()
+    assert found == SCHEDULES
     assert {schedule.execution_timezone for schedule in repository.schedule_defs} == {"UTC"}
     assert {sensor.name for sensor in repository.sensor_defs} >= SENSORS
     assert repository.get_sensor_def("inbox_files").job_name == "ingest"
@@ -190,7 +197,7 @@ def test_jobs_schedules_and_sensors(loaded: dg.Definitions) -> None:
     ("name", "running"),
     [
         ("development", set()),
-        ("staging", {"hourly_refresh", "nightly", "weekly_maintenance"}),
+        ("staging", {"hourly_refresh", "hourly_quality", "nightly", "weekly_maintenance", "monthly_export"}),
         ("production", set(SCHEDULES)),
     ],
 )
@@ -254,7 +261,9 @@ def test_one_owner_retries_and_one_pool_keeps_runs_apart(loaded: dg.Definitions,
             pools.setdefault(node.definition.pool, set()).add(node.name)
     assert None not in pools, "an op without a pool"
     assert pools["inbox"] == {"inbox"}
-    assert {"models", "take_away_what_is_over_its_age", "look_after"} <= pools["warehouse"]
+    assert pools["warehouse"] >= {
+        *("models", "take_away_what_is_over_its_age", "look_after", "answer_privacy_requests"),
+    }
 
 
 def test_each_job_shows_its_configuration_with_defaults_and_descriptions(loaded: dg.Definitions) -> None:
