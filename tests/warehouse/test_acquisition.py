@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from ingest.connection import connect
 from tests.warehouse.conftest import Warehouse
 
 MODELS = ("first_touch", "last_touch", "last_non_direct", "linear", "time_decay", "position_based")
@@ -252,6 +254,31 @@ def test_get_traffic_sources_gives_the_documents_body(warehouse):
     assert traffic_sources(warehouse, "traffic", "7d") == [direct, spring | {"sessions": 2, "revenue": 0}, news]
     assert traffic_sources(warehouse, ODD_APP, "90d")[0]["sessions"] == 1
     assert traffic_sources(warehouse, "nobody") == []
+
+
+def test_get_traffic_sources_reads_by_an_index(warehouse):
+    """Over 400 days of 20 apps, made up and rolled back."""
+    with contextlib.closing(connect(warehouse.server)) as connection:
+        connection.execute(
+            """
+            insert into marts.agg_traffic_sources (
+                app_id, session_date, source, medium, campaign, sessions, visitors, conversions
+            )
+            select 'made_up_' || app, date '2026-03-31' - day, 'source' || source, 'cpc', 'None', 1, 1, 0
+            from generate_series(1, 20) as app
+            cross join generate_series(0, 399) as day
+            cross join generate_series(1, 12) as source
+            """
+        )
+        connection.execute("analyze marts.agg_traffic_sources")
+        for days in ("7d", "30d", "90d"):
+            (body,) = connection.execute("select marts.get_traffic_sources('made_up_7', %s)", [days]).fetchone()
+            assert len(body) == 12
+        scans = connection.execute(
+            "select seq_scan, idx_scan > 0 from pg_stat_xact_user_tables where relname = 'agg_traffic_sources'"
+        ).fetchone()
+        connection.rollback()
+    assert scans == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -30,3 +30,5 @@ select
     sum(conversion_value) as revenue_usd
 from sessions
 group by app_id, session_date, source, medium, campaign
+-- what a function reads of an app lies side by side
+order by app_id, session_date
