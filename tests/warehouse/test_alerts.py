@@ -24,6 +24,7 @@ from ingest.errors import TidemarkError
 from orchestration.alerts import run
 from orchestration.alerts.collect import anomaly_alert
 from orchestration.alerts.rules import SEEDS, Rules, read_rules
+from orchestration.defs.alerts import alerts as alerts_job
 from orchestration.refresh import PROJECT_FOLDER
 from tests.warehouse.conftest import Warehouse, without_server_variables
 from tests.warehouse.receivers import Mailbox, Web, mailbox, web
@@ -487,10 +488,10 @@ def test_what_goes_wrong_inside_a_channel_stops_no_other(alerting, hook, mail, m
     )
 
 
-def child(alerting: Alerting) -> subprocess.Popen:
+def child(alerting: Alerting, *arguments: str) -> subprocess.Popen:
     environment = {**without_server_variables(), **alerting.warehouse.server.environment()}
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestration", "alerts", "send"],
+        [sys.executable, "-m", "orchestration", "alerts", *(arguments or ("send",))],
         cwd=PROJECT_FOLDER,
         env=environment,
         stdout=subprocess.PIPE,
@@ -553,6 +554,23 @@ def test_the_command_reports_and_a_dead_channel_is_no_failure(alerting, monkeypa
     assert process.returncode == 0
     assert "webhook: not sent: Critical: Cost spike" in output
     assert "1 new alerts" in output
+    output = child(alerting, "list").communicate(timeout=60)[0].decode()
+    assert "Cost spike: llm_cost_usd of shop" in output
+    assert "webhook: Critical: Cost spike: llm_cost_usd of shop: 1 attempts, next try at" in output
+
+
+def test_the_job_succeeds_whatever_a_channel_does(alerting, hook, monkeypatch):
+    for name, value in alerting.warehouse.server.environment().items():
+        monkeypatch.setenv(name, value)
+    hook.answers = [500]
+    alerting.anomaly()
+    ran = alerts_job.execute_in_process()
+    assert ran.success
+    assert len(hook.posts) == 1
+    alerting.retry_now()
+    told = {"ops": {"send_alerts": {"config": {"digest": True}}}}
+    assert alerts_job.execute_in_process(run_config=told).success
+    assert len(hook.posts) == 2
 
 
 def test_a_test_message_goes_to_the_channel_asked(alerting, hook, mail):
