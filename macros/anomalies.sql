@@ -198,7 +198,8 @@
     CTEs that end with `baselines`: each known bucket of `buckets` (series_key, bucket_at, grain_minutes, season_days,
     value) beside what was usual before it. Nothing reads the bucket itself, nor a later one, but the deviations do.
     `expected` is the median of the same hour (of the day, or of the week) in the eight seasons before; `usual_level`
-    the mean of the day before, of the week before where buckets are days.
+    the mean of the day before, of the week before where buckets are days. Spans are told in hours: a day of the session's
+    time zone may have 23.
 #}
 {% macro baselines_of(buckets) -%}
 known as (
@@ -213,8 +214,8 @@ known as (
         lag(bucket_at) over in_order as bucket_before,
         case
             when grain_minutes < 1440
-                then avg(value) over (in_order range between interval '1 day' preceding and interval '1 minute' preceding)
-            else avg(value) over (in_order range between interval '7 days' preceding and interval '1 minute' preceding)
+                then avg(value) over (in_order range between interval '24 hours' preceding and interval '1 minute' preceding)
+            else avg(value) over (in_order range between interval '168 hours' preceding and interval '1 minute' preceding)
         end as usual_level
     from {{ buckets }}
     where value is not null
@@ -239,10 +240,10 @@ histories as (
         case season_days
             when 1
                 then array_agg(value) over (
-                    same_hour range between interval '{{ baseline_seasons() }} days' preceding and interval '1 hour' preceding
+                    same_hour range between interval '{{ 24 * baseline_seasons() | int }} hours' preceding and interval '1 hour' preceding
                 )
             else array_agg(value) over (
-                same_hour range between interval '{{ 7 * baseline_seasons() | int }} days' preceding and interval '1 hour' preceding
+                same_hour range between interval '{{ 168 * baseline_seasons() | int }} hours' preceding and interval '1 hour' preceding
             )
         end as past
     from slots
@@ -289,7 +290,7 @@ baselines as (
                     range between interval '119 minutes' preceding and current row
                 ), 6)
         end as smoothed_residual,
-        case when bucket_before >= bucket_at - interval '1 day' then round(value - value_before, 6) end as first_difference
+        case when bucket_before >= bucket_at - interval '24 hours' then round(value - value_before, 6) end as first_difference
     from residuals
 )
 {%- endmacro %}

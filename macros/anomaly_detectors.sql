@@ -342,7 +342,7 @@ told_parts as (
             and buckets.bucket_at in (
                 verdicts.bucket_at
                 {%- for season in range(1, baseline_seasons() | int + 1) %},
-                verdicts.bucket_at - {{ season }} * verdicts.season_days * interval '1 day'
+                verdicts.bucket_at - {{ season }} * verdicts.season_days * interval '24 hours'
                 {%- endfor %}
             )
     cross join

@@ -122,6 +122,28 @@ def test_the_three_incidents_are_found_within_two_buckets(sample_warehouse, samp
         assert found[0][2] == "critical"
 
 
+def test_whatever_is_critical_is_one_of_the_incidents(sample_warehouse, sample):
+    spans = [
+        (
+            incident["app_id"],
+            *(datetime.fromisoformat(incident[edge].replace("Z", "+00:00")) for edge in ("start", "end")),
+        )
+        for incident in sample[1]["incidents"]
+    ]
+    critical = sample_warehouse.query(
+        """
+        select anomaly_key, app_id, first_seen_at, last_seen_at + grain_minutes * interval '1 minute'
+        from marts.fct_anomalies where severity = 'critical'
+        """
+    )
+    assert critical
+    assert [
+        key
+        for key, app, begun, over in critical
+        if not any(app == where and begun < end and over > start for where, start, end in spans)
+    ] == []
+
+
 def test_no_session_ends_before_it_starts_or_lasts_over_a_day(sample_warehouse):
     assert sample_warehouse.query(
         "select count(*) from marts.fct_sessions where ended_at < started_at or duration_seconds >= 86400"
