@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from ingest.connection import connect
-from tests.warehouse.conftest import Warehouse
+from tests.warehouse.conftest import Warehouse, assert_same
 
 MODELS = ("first_touch", "last_touch", "last_non_direct", "linear", "time_decay", "position_based")
 SPRING = {"utmSource": "google", "utmMedium": "cpc", "utmCampaign": "spring"}
@@ -338,3 +338,26 @@ def test_sums_are_those_of_sessions_and_conversions(warehouse, sample_warehouse)
             assert built.query(
                 f"select sum({model}_conversions), sum({model}_revenue_usd) from marts.agg_channel_performance"
             ) == [(conversions, value)]
+
+
+def test_refreshes_in_steps_leave_what_a_full_build_makes(warehouse, copy_warehouse):
+    """Purchases, costs and a sign-in come load by load; every relation is as if they had come at once."""
+    stepwise = copy_warehouse(warehouse)
+    more = Records()
+    # A visit that comes late, between two touches; and an older one that takes the first touch's place.
+    more.event("lookback", "v", "2026-03-03T12:00:00Z", eventId="late-1", utmSource="letter", utmMedium="email")
+    more.event("lookback", "v", "2026-02-01T12:00:00Z", eventId="late-2", **SPRING)
+    stepwise.load("events", more.lines)
+    again = {"costId": "c3", "appId": "ads", "category": "advertising", "amount": "4", "tags": {"channel": "Email"}}
+    times = {"timestamp": "2026-03-05T08:00:00Z", "updatedAt": "2026-03-06T08:00:00Z"}
+    stepwise.load("costs", [json.dumps(again | times).encode()])
+    run = stepwise.refresh()
+    assert (run.rebuilt, run.tests_failed) == ([], [])
+    assert [row[0] for row in attribution(stepwise, "lookback")] == ["Paid Search", "Organic Social", "Email", "Direct"]
+    assert stepwise.query("select cost_usd from marts.agg_ad_costs where app_id = 'ads' and channel = 'Email'") == [
+        (4,)
+    ]
+    before = stepwise.contents()
+    stepwise.query("delete from ops.model_state returning 1")
+    assert len(stepwise.refresh().rebuilt) > 20
+    assert_same(before, stepwise.contents())
