@@ -109,6 +109,8 @@ OPS_OF_TENANTS = [
 @pytest.mark.parametrize("role", ["tidemark_analyst", "tidemark_bi", "tidemark_workspace_reader", NOBODY])
 def test_who_reads_marts_writes_nothing_and_reads_no_raw(role, as_role):
     forbidden = [*WRITING, *READING_RAW, *ABOVE_RAW, *OPS_OF_TENANTS]
+    forbidden += ["select ops.refuse_rows('events', 1, now(), '{}')", "select ops.refuse_rejects(1, '{1}')"]
+    forbidden += [f"select * from ops.{name}" for name in ("tombstones", "privacy_certificates", "opt_outs")]
     if role == NOBODY:
         forbidden += ["select * from marts.fct_sessions limit 1", "select ops.is_super_admin()"]
     forbidden += [f"set role {other}" for other in ROLES if other != role]

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 
-from ingest.connection import Server, connect
+from ingest.connection import Server, connect, resolve
 from ingest.errors import TidemarkError
 from ingest.forgetting import Digits
 from ingest.load import load_file
@@ -27,6 +28,7 @@ from orchestration.privacy.export import cell
 from orchestration.privacy.person import Person
 from orchestration.privacy.pseudonyms import KEPT_KEYS, Pseudonyms, bare
 from orchestration.privacy.upkeep import setting
+from orchestration.refresh import check_hash_key
 from tests.warehouse.conftest import without_server_variables
 
 ANNA, PHONE = "user-anna-77", "device-phone-1"
@@ -306,3 +308,26 @@ def test_what_is_said_of_a_person_is_emptied_and_what_is_counted_is_kept():
     assert names.json({"signup": "2026-03-10T09:00:00Z"}, True, "form") == {"signup": "2026-03-10T09:00:00Z"}
     assert names.referrer("https://user:pw@mail.example:8080/inbox?to=me") == "https://mail.example:8080/"
     assert names.url("/a?utm_source=x&token=y&utm_source#top", frozenset({"utm_source"})) == "/a?utm_source=x"
+
+
+@pytest.mark.parametrize(
+    "key", ["a key that is long enough", "with \\ and 'quotes' and \"more\"", "$HOME `x` -c a=b ü"]
+)
+def test_sessions_of_dbt_know_the_key(fresh_database, monkeypatch, key):
+    monkeypatch.setenv("TIDEMARK_HASH_KEY", key)
+    told = fresh_database.environment()
+    monkeypatch.setenv("PGOPTIONS", told["PGOPTIONS"])
+    # Told again to a process that has it already, it stands there once.
+    assert resolve(fresh_database.database).environment()["PGOPTIONS"] == told["PGOPTIONS"]
+    with psycopg.connect(fresh_database.conninfo(), options=told["PGOPTIONS"]) as connection:
+        assert connection.execute("select current_setting('tidemark.hash_key')").fetchone() == (key,)
+
+
+def test_production_refreshes_with_a_key_alone(connection, monkeypatch):
+    monkeypatch.delenv("TIDEMARK_HASH_KEY")
+    check_hash_key(connection)
+    monkeypatch.setenv("TIDEMARK_ENVIRONMENT", "production")
+    with pytest.raises(TidemarkError, match="TIDEMARK_HASH_KEY is not set"):
+        check_hash_key(connection)
+    monkeypatch.setenv("TIDEMARK_HASH_KEY", "a key that is long enough")
+    check_hash_key(connection)
