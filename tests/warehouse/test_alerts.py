@@ -78,7 +78,8 @@ class Alerting:
             "bucket_at": first,
             "grain_minutes": 60,
             "resolved_at": None,
-            # It has no words of its own: they are made of its numbers.
+            # Of a whole app, and without words of its own: they are made of its numbers.
+            "workspace_id": None,
             "explanation": None,
         }
         self.insert("marts.fct_anomalies", **{"anomaly_key": os.urandom(16).hex(), **told, **times, **columns})
