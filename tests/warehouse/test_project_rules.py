@@ -55,7 +55,7 @@ TESTED_ELSEWHERE = {
     "plan_whole_build": "speed alone hangs on it",
     "wait_no_longer": "test_long_query: a mart that somebody reads for hours",
     "count_by_hash": "speed alone hangs on it",
-    "postgres__get_columns_in_relation": "the nightly test columns_are_read_as_information_schema_has_them",
+    "postgres__get_columns_in_relation": "test_dbt_tests: columns are read as information_schema has them",
     "postgres__persist_docs": "test_model_changes: a changed description reaches the database without a rebuild",
     "postgres__load_csv_rows": "every warehouse's seeds are loaded by it",
     "postgres__create_table_as": "test_whole_build looks at the keys of marts",

@@ -4,7 +4,8 @@
     )
 }}
 
-{% set feature = "left(coalesce(properties ->> 'feature_id', properties ->> 'featureId', properties ->> 'feature'), 255)" %}
+{% set names = "properties ->> 'feature_id', properties ->> 'featureId', properties ->> 'feature'" %}
+{% set feature = "left(coalesce(" ~ names ~ "), 255)" %}
 
 with
 

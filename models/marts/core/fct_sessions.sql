@@ -95,8 +95,8 @@ open_sessions as (
         activity.event_count,
         coalesce(batches.interaction_count, 0)::bigint as interaction_count,
         array(
-            select feature_id from unnest(activity.features_used || batches.features_used) as used (feature_id)
-            group by feature_id order by feature_id
+            select distinct feature_id from unnest(activity.features_used || batches.features_used) as used (feature_id)
+            order by feature_id
         ) as features_used,
         activity.error_count,
 
