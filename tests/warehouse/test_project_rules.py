@@ -143,6 +143,8 @@ TESTED_ELSEWHERE = {
     "check_page": "test_endpoints: page 0, null and far beyond the end",
     "quality_setting": "test_data_quality: what is late, ahead and sent twice",
     "touch_unmeasured_loads": "test_data_quality: loads that come later, and purged ones",
+    "is_unmeasured": "test_data_quality: loads that come later, and purged ones",
+    "received_about_unmeasured_loads": "test_cost_follows_change: days without a new load are not even planned",
     "settle_bounds": "test_refresh calls dbt by hand, and beside a refresh",
     "grant_schema_usage": "analysts_may_read_the_marts sees its result",
     "is_not_opted_out": "test_privacy: what is done between opting out and in",

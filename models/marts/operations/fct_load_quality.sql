@@ -26,7 +26,9 @@ received as (
         lag(received_at) over (partition by stream, content_hash order by load_id, line_number, element)
             as sent_before_at
     from {{ ref('stg_received_rows') }}
-    where received_at >= (select from_at from span) and received_at <= (select to_at from span)
+    where
+        received_at >= (select from_at from span) and received_at <= (select to_at from span)
+        and {{ received_about_unmeasured_loads('received_at') }}
 ),
 
 measured as (
