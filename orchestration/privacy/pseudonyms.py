@@ -20,6 +20,7 @@ KEPT_KEYS = frozenset((
     "experimentvariant", "featureflag", "userrole", "featurebetaenabled", "accounttype", "subscriptionstatus",
     "industry", "workspaceindustry", "workspacesize", "membercount", "responsetimems", "loadtimems",
     "messagessent", "messagesreceived", "widgetopenedcount", "widgetminimizedcount",
+    "source", "medium", "campaign", "conversionvalue",
 ))  # fmt: skip
 # What is below these keys is kept: labels of a cost.
 KEPT_BELOW = frozenset(("tags",))

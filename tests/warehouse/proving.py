@@ -87,7 +87,7 @@ def build_piecewise(warehouse: Warehouse, histories: Mapping[int, History], plan
 
 
 def _model_at(warehouse: Warehouse, place: float) -> str:
-    models = warehouse.query("select model from ops.model_state where target = 'prod' order by model")
+    models = warehouse.query("select model from ops.model_state where target = 'prod' and incremental order by model")
     return models[int(place * len(models))][0]
 
 
