@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ingest.connection import connect
+from ingest.connection import Server, connect
 from orchestration.refresh import PROJECT_FOLDER
-from tests.warehouse.conftest import Warehouse, without_server_variables
+from tests.warehouse.conftest import Warehouse, under_one_name, without_server_variables
 from tests.warehouse.histories import History, Sent
 
 AS_OF = "1990-01-01T00:00:00+00:00"
 """Before everything: the gap-free series of watched metrics, of hundreds of apps through decades, are empty."""
 
-LONGEST_WAIT = 180
+LONGEST_WAIT = 900
 A_MARK = re.compile(r"(?<!\d)\d{8}(?!\d)")
 MAKES_MOST = 60
 """Candidates of one shrinking step: they stand in one build."""
@@ -93,32 +93,31 @@ def _model_at(warehouse: Warehouse, place: float) -> str:
 
 def kill_refresh_at(warehouse: Warehouse, model: str) -> None:
     """Start a refresh and kill it, and its connections, when it is about to change that model's table."""
-    with contextlib.closing(connect(warehouse.server)) as blocking:
-        schema = warehouse.query(
-            "select table_schema from information_schema.tables where table_name = %s and table_type = 'BASE TABLE'",
-            model,
-        )[0][0]
+    schema = warehouse.query(
+        "select table_schema from information_schema.tables where table_name = %s and table_type = 'BASE TABLE'", model
+    )[0][0]
+    with under_one_name(warehouse.server) as server, contextlib.closing(connect(server)) as blocking:
         blocking.execute(f"lock table {schema}.{model} in access exclusive mode")
         running = subprocess.Popen(
             [sys.executable, "-m", "orchestration", "refresh", "--no-inbox", "--quiet"],
             env=without_server_variables()
-            | warehouse.server.environment()
+            | server.environment()
             | {"TIDEMARK_AS_OF": AS_OF, "TIDEMARK_LOCK_TIMEOUT": "10min"},
             cwd=PROJECT_FOLDER,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
-            _wait_until_blocked(warehouse, f"{schema}.{model}", running)
+            _wait_until_blocked(server, f"{schema}.{model}", running)
         finally:
             running.kill()
             running.wait()
-        _end_other_connections(warehouse, blocking.info.backend_pid)
+        _end_other_connections(server, blocking.info.backend_pid)
 
 
-def _wait_until_blocked(warehouse: Warehouse, relation: str, running: subprocess.Popen[bytes]) -> None:
+def _wait_until_blocked(server: Server, relation: str, running: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + LONGEST_WAIT
-    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+    with contextlib.closing(connect(server, autocommit=True)) as connection:
         while not connection.execute(
             "select 1 from pg_locks where relation = %s::regclass and not granted", [relation]
         ).fetchone():
@@ -127,10 +126,10 @@ def _wait_until_blocked(warehouse: Warehouse, relation: str, running: subprocess
             time.sleep(0.02)
 
 
-def _end_other_connections(warehouse: Warehouse, kept: int) -> None:
+def _end_other_connections(server: Server, kept: int) -> None:
     """What a killed process had sent must not be carried out once nothing is in its way any more."""
     others = "from pg_stat_activity where datname = current_database() and pid not in (pg_backend_pid(), %s)"
-    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+    with contextlib.closing(connect(server, autocommit=True)) as connection:
         connection.execute(f"select pg_terminate_backend(pid) {others}", [kept])
         deadline = time.monotonic() + LONGEST_WAIT
         while connection.execute(f"select 1 {others}", [kept]).fetchone():

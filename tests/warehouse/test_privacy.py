@@ -183,7 +183,9 @@ def totals(warehouse: Warehouse) -> dict[str, list]:
                 counted.append(f'count(*) filter (where "{column}")')
             elif kind == "date" or column.endswith(("_id", "_key", "_group", "_at")):
                 counted.append(f'count(distinct "{column}")')
-        (row,) = warehouse.query(f"select {', '.join(counted)} from {schema}.{name}")
+        # whether properties look like personal data is no more to be seen where they are gone
+        unless_gone = "where issue <> 'personal_data'" if name == "agg_event_issues" else ""
+        (row,) = warehouse.query(f"select {', '.join(counted)} from {schema}.{name} {unless_gone}")
         answers[f"{schema}.{name}"] = [f"{what} = {value}" for what, value in zip(counted, row, strict=True)]
     return answers
 

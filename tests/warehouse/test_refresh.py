@@ -298,7 +298,9 @@ def test_a_dev_build_stands_beside_production_with_its_own_mark(warehouse, monke
     assert marks[prefix] == marks["prod"] + 1
 
 
-@pytest.mark.parametrize("seconds", [1.5, 3.5, 5.0])
+@pytest.mark.parametrize(
+    "seconds", [3.5, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (1.5, 5.0, 7.0))]
+)
 def test_a_refresh_killed_at_any_moment_is_finished_by_the_next(warehouse, with_late_events, seconds):
     warehouse.load("events", LATE)
     running = subprocess.Popen(
