@@ -66,7 +66,8 @@ DAMAGE_ELSEWHERE = [
     f"delete from intermediate.int_visits where {ELSEWHERE}",
     f"update marts.fct_page_views set page = '/wrong' where {ELSEWHERE}",
     f"update marts.fct_sessions set event_count = 99 where {ELSEWHERE}",
-    "delete from marts.agg_daily_stats where stat_date not between '2026-03-24' and '2026-03-30'",
+    # nothing that keeps rows adds these up
+    "delete from marts.agg_usage_daily where usage_date not between '2026-03-24' and '2026-03-30'",
 ]
 
 
@@ -85,7 +86,7 @@ def replay(warehouse: Warehouse, first: str, last: str) -> subprocess.CompletedP
         cwd=PROJECT_FOLDER,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
