@@ -36,6 +36,7 @@ VALUES = {
     "inet": "2001:db8::{number}",
     "cidr": "10.0.{number}.0/24",
     "bytea": "\\x00ff0{number}",
+    "json": '{{"number": {number}}}',
     "jsonb": '{{"number": {number}.10, "text": "é"}}',
     "text[]": '{{"a,{number}",NULL}}',
     "bigint[]": "{{{number},-5}}",
@@ -111,7 +112,8 @@ def fill_table(connection, table, name, keys):
         literals = re.findall(r"'([^']*)'", rule)
         if literals:
             choices.setdefault(column, literals[0])
-    for number in (1, 2):
+    only_row = any(column == "only_row" for column, _ in columns)
+    for number in (1,) if only_row else (1, 2):
         values = {}
         for column, kind in columns:
             if column in keys:
@@ -174,10 +176,13 @@ def test_an_older_database_keeps_every_row(empty_database, tmp_path, version):
         before = contents(connection)
         assert all(len(rows) >= 1 for _, rows in before.values())
         assert migrate(connection) == [file.label for file in FILES if file.version > version]
+        # what migrations themselves remember of the grants is theirs to change
+        before.pop(("ops", "access_state"), None)
         after = contents(connection, {table: names for table, (names, _) in before.items()})
         assert before == after
         connection.commit()
-        # What those rows say of loads is made up; numbers go on behind them.
+        # What those rows say of loads, and of the key erased persons are known by, is made up; numbers go on behind them.
+        connection.execute("truncate ops.hash_key_check, ops.tombstones")
         if version >= 2:
             connection.execute("select setval('raw.published_seq', 100)")
             connection.commit()
@@ -190,8 +195,10 @@ def test_rows_are_put_into_every_table_of_the_newest_version(empty_database):
         fill(connection)
         found = contents(connection)
     assert {("raw", "loads"), ("raw", "rejects"), ("raw", "events"), ("ops", "touched")} <= found.keys()
-    seeded = {("ops", "horizon"), ("ops", "linked_seq")}
-    assert {table for table, (_, rows) in found.items() if len(rows) < 2} <= seeded
+    of_one_row = {
+        ("ops", name) for name in ("horizon", "linked_seq", "access_state", "hash_key_check", "truncated_addresses")
+    }
+    assert {table for table, (_, rows) in found.items() if len(rows) < 2} <= of_one_row
 
 
 @pytest.mark.parametrize("version", [None, 3])
@@ -221,7 +228,7 @@ def test_two_processes_at_once_apply_each_file_once(empty_database, version):
         assert contents(connection, {table: names for table, (names, _) in before.items()}) == before
 
 
-def test_baselines_that_were_told_before_are_looked_up_too(empty_database, tmp_path):
+def test_baselines_that_were_told_before_are_looked_up_too(empty_database, fresh_database, tmp_path):
     """A router's other choice, with the request's provider and by its name alone."""
     requests = tmp_path / "llm_requests.ndjson"
     requests.write_text(
@@ -234,7 +241,16 @@ def test_baselines_that_were_told_before_are_looked_up_too(empty_database, tmp_p
         build(connection, max(version for version in VERSIONS if version < 18))
         connection.execute("select ops.make_partitions(1)")
         connection.commit()
-        assert load_file(connection, requests).loaded == 1
+        # as the loader of that time put them there: today's asks for tables that came later
+        with connect(fresh_database) as newer:
+            assert load_file(newer, requests).loaded == 1
+            for table in ("raw.loads", "raw.llm_requests"):
+                (row,) = newer.execute(f"select to_jsonb(r) from {table} as r").fetchone()
+                connection.execute(
+                    f"insert into {table} overriding system value select (jsonb_populate_record(null::{table}, %s)).*",
+                    [json.dumps(row)],
+                )
+        connection.commit()
         migrate(connection)
         found = connection.execute(
             "select name_key, provider, model, service_tier from ops.llm_names order by provider"
