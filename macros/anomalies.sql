@@ -113,17 +113,16 @@
             from {{ this }}
         ),
         changed as (
-            select {{ series_of('key') }} as series_key, min({{ day_of('key') }}) as first_day
+            select {{ series_of('key') }} as series_key, {{ day_of('key') }} as day
             from ops.touched
             where target = '{{ target_mark() }}' and kind = 'agg_metric_values.series_day'
-            group by {{ series_of('key') }}
         )
         select distinct '{{ target_mark() }}', 'agg_metric_values.series_day', series_day from (
             select {{ series_day('changed.series_key', 'each_day::date') }} as series_day
             from changed
             cross join today
             cross join lateral generate_series(
-                changed.first_day::timestamp, least(today.today, changed.first_day + {{ lookback_days() }} + 1)::timestamp, interval '1 day'
+                changed.day::timestamp, least(today.today, changed.day + {{ lookback_days() }} + 1)::timestamp, interval '1 day'
             ) as each_day
             union all
             select {{ series_day('measured.series_key', 'each_day::date') }}
@@ -184,7 +183,7 @@
             {{ series_of('key') }} as series_key,
             min({{ day_of('key') }}) - {{ before }} - {{ and_days }}::integer as first_day,
             max({{ day_of('key') }}) as last_day
-        from {{ touched_keys() }} as listed (key)
+        from keys_to_replace as listed
         group by {{ series_of('key') }}
     ) as looked_back
         on

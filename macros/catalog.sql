@@ -15,26 +15,20 @@
 {%- endmacro %}
 
 
-{# Descriptions into the database, those alone that it does not have yet: an incremental model keeps its relation. #}
+{#
+    Descriptions into the database. A table that an incremental model keeps has them, and is given those alone that are
+    not as the project says; everything else is new.
+#}
 {% macro postgres__persist_docs(relation, model, for_relation, for_columns) -%}
-    {% set said = run_query(
-        "select attname, col_description(attrelid, attnum), obj_description(attrelid, 'pg_class')"
-        ~ " from pg_attribute where attrelid = to_regclass('" ~ relation.include(database=false) ~ "')"
-        ~ " and attnum > 0 and not attisdropped"
-    ).rows %}
+    {% set said = descriptions_there().get(relation.schema ~ '.' ~ relation.identifier, {}) if is_incremental() else {} %}
     {% set statements = [] %}
     {% if for_relation and config.persist_relation_docs() and model.description %}
-        {% if said | length == 0 or said[0][2] != model.description %}
+        {% if said.get('') != model.description %}
             {% do statements.append(alter_relation_comment(relation, model.description)) %}
         {% endif %}
     {% endif %}
-    {% if for_columns and config.persist_column_docs() and model.columns %}
-        {% set comments = {} %}
-        {% for row in said %}
-            {% do comments.update({row[0]: row[1] or ''}) %}
-        {% endfor %}
-        {% set columns = validate_doc_columns(relation, model.columns, comments.keys() | list) %}
-        {% for name, column in columns.items() if comments.get(name) != column.description %}
+    {% if for_columns and config.persist_column_docs() %}
+        {% for name, column in model.columns.items() if column.description and said.get(name) != column.description %}
             {% do statements.append(
                 'comment on column ' ~ relation ~ '.' ~ (adapter.quote(name) if column.quote else name)
                 ~ ' is ' ~ postgres_escape_comment(column.description) ~ ';'
@@ -44,4 +38,27 @@
     {% if statements %}
         {% do run_query(statements | join('\n')) %}
     {% endif %}
+{%- endmacro %}
+
+
+{# The descriptions of all tables of marts and what they are made of, by `schema.table` and column; '' is the table. #}
+{% macro descriptions_there() -%}
+    {% set kept_as = 'descriptions of ' ~ invocation_id %}
+    {% if kept_as not in graph %}
+        {% set schemas = graph.nodes.values() | map(attribute='schema') | unique | join("', '") %}
+        {% set told = run_query(
+            "select jsonb_object_agg(relation, said) from ("
+            ~ " select nspname || '.' || relname as relation,"
+            ~ "   jsonb_object_agg(coalesce(attname, ''), description) as said"
+            ~ " from pg_description"
+            ~ " inner join pg_class on objoid = pg_class.oid and relkind = 'r'"
+            ~ " inner join pg_namespace on relnamespace = pg_namespace.oid"
+            ~ " left join pg_attribute on attrelid = objoid and attnum = objsubid and objsubid > 0"
+            ~ " where classoid = 'pg_class'::regclass and nspname in ('" ~ schemas ~ "')"
+            ~ " group by relation"
+            ~ ") as described"
+        ).rows[0][0] %}
+        {% do graph.update({kept_as: fromjson(told or '{}')}) %}
+    {% endif %}
+    {{ return(graph[kept_as]) }}
 {%- endmacro %}

@@ -28,8 +28,8 @@
     Before a model built whole: it reads everything, so a nested loop is never the best join, only the worst guess of
     how few rows a condition leaves; nor is a merge join, which sorts wide rows where a hash table of narrow ones does.
 #}
-{% macro plan_whole_build() %}
-    {% if not is_incremental() %}set local enable_nestloop = off; set local enable_mergejoin = off{% endif %}
+{% macro plan_whole_build(always=false) %}
+    {% if always or not is_incremental() %}set local enable_nestloop = off; set local enable_mergejoin = off{% endif %}
 {% endmacro %}
 
 

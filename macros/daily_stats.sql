@@ -18,7 +18,7 @@
 {# where_touched for the day before a listed one. #}
 {% macro where_touched_next_day(column) -%}
     {%- if is_incremental() -%}
-        {{ column }} in (select listed.key::date - 1 from {{ touched_keys() }} as listed (key))
+        {{ column }} in (select listed.key::date - 1 from keys_to_replace as listed)
     {%- else -%}
         true
     {%- endif -%}
@@ -43,7 +43,7 @@
     {%- if is_incremental() -%}
         {{ column }} in (
             select day.start_at::date
-            from {{ touched_keys() }} as listed (key)
+            from keys_to_replace as listed
             cross join lateral generate_series(
                 listed.key::timestamp,
                 listed.key::timestamp + {{ period_length("'" ~ period ~ "'") }} - interval '1 day',

@@ -1,4 +1,43 @@
 {#
+    Each request of the stream llm_requests once, by request id, else by message id, else by what it is: the first of
+    them that has a session. Names under which more than one may have come are few: only theirs are sorted.
+#}
+{% macro requests_sent_once() -%}
+    {%- set name = 'coalesce(request_id, message_id, content_hash::text)' -%}
+    {%- set name_hash = 'hashtextextended(' ~ name ~ ', 0)' -%}
+    with
+
+    requests as not materialized (
+        select * from {{ ref('stg_llm_requests') }}
+        where record_type = 'request' and {{ where_touched_in_raw('session_group', 'received_at') }}
+    ),
+
+    repeated as (
+        select {{ name_hash }} as name_hash
+        from requests
+        group by {{ name_hash }}
+        having count(*) > 1
+    )
+
+    select * from requests
+    where
+        not exists (
+            select from repeated
+            where repeated.name_hash = {{ name_hash }}
+        )
+
+    union all
+
+    (
+        select distinct on (request_id is null, {{ name }}) *
+        from requests
+        where {{ name_hash }} in (select repeated.name_hash from repeated)
+        order by request_id is null, {{ name }}, session_id is null, occurred_at, content_hash
+    )
+{%- endmacro %}
+
+
+{#
     Pairs of a browser's and a server's telling that may be of one request: of one model and as many tokens, and a
     generation that was stopped with any. Where a session group has too many to compare each with each, only those next
     to each other in time are.
@@ -33,19 +72,22 @@
         select
             likeness,
             occurred_at,
+            to_char(occurred_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') as told_at,
             (array_agg(telling_key order by telling_key) filter (where told_by = 'browser'))[1] as browser_key,
             (array_agg(telling_key order by telling_key) filter (where told_by = 'server'))[1] as server_key
         from alike
         group by likeness, occurred_at
     ),
 
+    -- windows carry the key beside the time: a join back on it may be planned as each with each
     neighbours as (
         select
-            *,
-            max(occurred_at) filter (where browser_key is not null) over forwards as browser_before,
-            min(occurred_at) filter (where browser_key is not null) over backwards as browser_after,
-            max(occurred_at) filter (where server_key is not null) over forwards as server_before,
-            min(occurred_at) filter (where server_key is not null) over backwards as server_after
+            browser_key,
+            server_key,
+            max(array[told_at, browser_key::text]) filter (where browser_key is not null) over forwards as browser_before,
+            min(array[told_at, browser_key::text]) filter (where browser_key is not null) over backwards as browser_after,
+            max(array[told_at, server_key::text]) filter (where server_key is not null) over forwards as server_before,
+            min(array[told_at, server_key::text]) filter (where server_key is not null) over backwards as server_after
         from instants
         window
             forwards as (partition by likeness order by occurred_at),
@@ -53,17 +95,15 @@
     ),
 
     nearest as (
-        select browser.browser_key, server.server_key
-        from neighbours as browser
-        cross join lateral (values (browser.server_before), (browser.server_after)) as closest (at)
-        inner join instants as server on browser.likeness = server.likeness and closest.at = server.occurred_at
-        where browser.browser_key is not null
+        select neighbours.browser_key, closest.server_key::uuid as server_key
+        from neighbours
+        cross join lateral (values (server_before[2]), (server_after[2])) as closest (server_key)
+        where neighbours.browser_key is not null and closest.server_key is not null
         union
-        select browser.browser_key, server.server_key
-        from neighbours as server
-        cross join lateral (values (server.browser_before), (server.browser_after)) as closest (at)
-        inner join instants as browser on server.likeness = browser.likeness and closest.at = browser.occurred_at
-        where server.server_key is not null
+        select closest.browser_key::uuid as browser_key, neighbours.server_key
+        from neighbours
+        cross join lateral (values (browser_before[2]), (browser_after[2])) as closest (browser_key)
+        where neighbours.server_key is not null and closest.browser_key is not null
     )
 
     select browser.telling_key as browser_key, server.telling_key as server_key
@@ -75,4 +115,41 @@
     where browser.told_by = 'browser' and browser.session_group not in (select session_group from crowded_groups)
     union all
     select * from nearest
+{%- endmacro %}
+
+
+{# Of the candidates those that are of one request: mutual nearest neighbours in time, a minute apart at most. #}
+{% macro matching_tellings(relation) -%}
+    with
+
+    candidates as (
+        {{ candidate_tellings(relation) }}
+    ),
+
+    pairs as (
+        select
+            browser.telling_key as browser_key,
+            server.telling_key as server_key,
+            row_number() over (
+                partition by browser.telling_key
+                order by abs(extract(epoch from browser.occurred_at - server.occurred_at)), server.telling_key
+            ) as server_rank,
+            row_number() over (
+                partition by server.telling_key
+                -- an entry that agrees goes before one that was stopped
+                order by
+                    coalesce(browser.stopped, false),
+                    abs(extract(epoch from browser.occurred_at - server.occurred_at)),
+                    browser.telling_key
+            ) as browser_rank
+        from candidates
+        inner join {{ relation }} as browser on candidates.browser_key = browser.telling_key
+        inner join {{ relation }} as server on candidates.server_key = server.telling_key
+        where
+            browser.occurred_at between server.occurred_at - interval '60 seconds'
+            and server.occurred_at + interval '60 seconds'
+    )
+
+    select browser_key, server_key from pairs
+    where server_rank = 1 and browser_rank = 1
 {%- endmacro %}

@@ -195,16 +195,6 @@
 {%- endmacro %}
 
 
-{#
-    Ends a lateral subquery whose columns are computed once a row, however often they are read: without it they would be
-    written out at each place, and computed there.
-#}
-{% macro computed_once() -%}
-    from (values (1)) as only_row (number)
-    offset 0
-{%- endmacro %}
-
-
 {# What a request costs at the rates with this prefix, US dollars: each token in one kind. Null where there is no rate or no count. #}
 {% macro request_cost(prefix) -%}
     case

@@ -3,7 +3,6 @@
     nine thousand prices takes it seconds.
 #}
 {% macro postgres__load_csv_rows(model, agate_table) %}
-    {{ refuse_what_is_no_number(model, agate_table) }}
     {% set columns = get_seed_column_quoted_csv(model, agate_table.column_names) %}
     {% set row_of_placeholders = '(' ~ (['%s'] * agate_table.column_names | length) | join(', ') ~ ')' %}
     {% set statements = [] %}
@@ -20,26 +19,4 @@
         {% do statements.append(statement) if loop.first %}
     {% endfor %}
     {% do return(statements | first) %}
-{% endmacro %}
-
-
-{# Of a seed with `meta: {numbers_checked: true}`: what should be a number and is none is refused by its line. #}
-{% macro refuse_what_is_no_number(model, agate_table) %}
-    {% if model.config.get('meta', {}).get('numbers_checked') %}
-        {% for column, data_type in model.config.column_types.items() if data_type in ('numeric', 'integer') %}
-            {% for row in agate_table.rows %}
-                {% if row[column] is not none and not modules.re.fullmatch(pattern_of_numbers(data_type), row[column] | string | trim) %}
-                    {{ exceptions.raise_compiler_error(
-                        model.original_file_path ~ ', line ' ~ (loop.index + 1) ~ ': ' ~ column ~ ' is "' ~ row[column]
-                        ~ '", not ' ~ ('a whole number' if data_type == 'integer' else 'a number')
-                    ) }}
-                {% endif %}
-            {% endfor %}
-        {% endfor %}
-    {% endif %}
-{% endmacro %}
-
-
-{% macro pattern_of_numbers(data_type) %}
-    {% do return('-?[0-9]+' if data_type == 'integer' else '-?([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([eE]-?[0-9]+)?') %}
 {% endmacro %}

@@ -25,7 +25,7 @@
 
 {% macro settle_bounds() %}
     {% if execute and not env_var('TIDEMARK_REFRESH_ID', '') %}
-        select ops.settle_bounds('{{ target_mark() }}')
+        select ops.settle_bounds('{{ target_mark() }}', builds => {{ flags.WHICH != 'test' }})
     {% endif %}
 {% endmacro %}
 

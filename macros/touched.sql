@@ -1,6 +1,8 @@
 {#
-    The work list. A kind is `session_group`, `workspace` or `cost` (put there by a refresh from the new loads) or
-    `<model>.<column>`: the keys of the rows that model changed, those it left behind included.
+    The work list, and what of it is a model's own: `keys_to_replace`, a table that the materialization fills for the model
+    at hand, so that each is planned by how many keys there are. A kind is `session_group`, `workspace` or `cost` (put
+    there by a refresh from the new loads) or `<model>.<column>`: the keys of the rows that model changed, those it left
+    behind included.
 #}
 
 {% macro touched(kinds) -%}
@@ -43,16 +45,6 @@
 {% macro where_touched(column) -%}
     {%- if is_incremental() -%}
         {{ is_listed(column) }}
-    {%- else -%}
-        true
-    {%- endif -%}
-{%- endmacro %}
-
-
-{# False, and told before anything is read, where a model has no key to replace. #}
-{% macro if_any_listed() -%}
-    {%- if is_incremental() -%}
-        exists (select from {{ touched_keys() }} as listed (key))
     {%- else -%}
         true
     {%- endif -%}
@@ -105,38 +97,9 @@
 {% macro is_listed(column) -%}
     {{ column }} in (
         select listed.key::{{ config.get('meta', {}).get('touched_type', 'text') }}
-        from {{ touched_keys() }} as listed (key)
+        from keys_to_replace as listed
     )
 {%- endmacro %}
-
-
-{% macro get_incremental_touched_sql(arg_dict) %}
-    {% set target_relation = arg_dict["target_relation"] %}
-    {% set temp_relation = arg_dict["temp_relation"] %}
-    {% set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") %}
-    {% set meta = config.get('meta', {}) %}
-    {% set key_column = meta['touched'].keys() | first %}
-    {% set of_listed_keys = is_listed(key_column) %}
-
-    {% for column in meta.get('emits', []) %}
-    insert into ops.touched (target, kind, key)
-    with before as (select {{ columns }} from {{ target_relation }} where {{ of_listed_keys }}),
-    after as (select {{ columns }} from {{ temp_relation }}),
-    changed as (
-        (select * from before except select * from after)
-        union all
-        (select * from after except select * from before)
-    )
-    select distinct '{{ target_mark() }}', '{{ model.name }}.{{ column }}', {{ column }}::text
-    from changed
-    where {{ column }} is not null;
-    {% endfor %}
-
-    delete from {{ target_relation }} where {{ of_listed_keys }};
-
-    insert into {{ target_relation }} ({{ columns }})
-    select {{ columns }} from {{ temp_relation }};
-{% endmacro %}
 
 
 {% macro should_full_refresh() %}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 from ingest.connection import Server, connect
 from ingest.errors import TidemarkError
-from orchestration.refresh import dbt_arguments, refreshing
+from orchestration.refresh import dbt_arguments, refreshing, variables_set
 
 FIRST_DAY, DAYS = datetime(2026, 3, 1, tzinfo=timezone.utc), 28
 EVENTS_OF_SESSION = (12, 25)
@@ -162,22 +161,18 @@ def build_whole(server: Server, selection: str) -> float:
     """
     from dbt.cli.main import dbtRunner
 
-    os.environ.update(server.environment())
     options = [*dbt_arguments("prod"), "--quiet"]
-    parsed = dbtRunner().invoke(["parse", *options])
-    if not parsed.success:
-        raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
-    manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
-    with refreshing(server, "prod", manifest) as run:
-        os.environ["TIDEMARK_REFRESH_ID"] = str(run.refresh_id)
-        began = time.perf_counter()
-        try:
+    with variables_set(server.environment()):
+        parsed = dbtRunner().invoke(["parse", *options])
+        if not parsed.success:
+            raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
+        manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
+        with refreshing(server, "prod", manifest) as run, variables_set(run.environment(server)):
+            began = time.perf_counter()
             built = dbtRunner(manifest=parsed.result).invoke(
                 ["build", "--full-refresh", "--select", selection, *NO_TESTS, *options]
             )
-        finally:
-            del os.environ["TIDEMARK_REFRESH_ID"]
-        seconds = time.perf_counter() - began
-        if not built.success:
-            raise TidemarkError(f"The whole build failed: {built.exception or 'see what dbt says above'}")
+            seconds = time.perf_counter() - began
+            if not built.success:
+                raise TidemarkError(f"The whole build failed: {built.exception or 'see what dbt says above'}")
     return seconds

@@ -31,7 +31,10 @@ READER = "tidemark_bi"
 SHORT, LONG, PAGE = 5, 40, 10
 
 # What stands on the facts and is read by the functions.
-READ = "path:models/marts/endpoints agg_visitors dim_visitor_apps agg_daily_stats resource_type:function"
+READ = (
+    "path:models/marts/endpoints agg_visitors dim_visitor_apps agg_daily_stats agg_traffic_sources "
+    "resource_type:function"
+)
 
 # Evenly over the days and apps; a visitor comes back by the square of a chance, a few of them often.
 FILL = (
@@ -108,6 +111,9 @@ def kinds_of_calls(sessions: int, apps: int) -> Iterator[tuple[str, float, str, 
         for days, most in ((7, SHORT), (30, SHORT), (90, LONG), (400, LONG)):
             statement = f"select marts.get_widget_{function}(%s, {days}, as_of => %s)"
             yield f"get_widget_{function}, {days} days", most, statement, lambda chance: [app(chance), AS_OF]
+    for days, most in ((7, SHORT), (30, SHORT), (90, LONG)):
+        statement = f"select marts.get_traffic_sources(%s, '{days}d', as_of => %s)"
+        yield f"get_traffic_sources, {days} days", most, statement, lambda chance: [app(chance), AS_OF]
     yield (
         *("get_widget_active", SHORT, "select marts.get_widget_active(%s, %s)"),
         lambda chance: [app(chance), AS_OF - timedelta(minutes=chance.randrange(100_000))],

@@ -17,7 +17,7 @@ from ingest.connection import Server, connect
 from ingest.enrich import Kind, Source, enrich, open_sources
 from ingest.errors import TidemarkError
 from ingest.hash_key import VARIABLE, configured_key
-from orchestration import budget_alerts, model_state, recommendations, replay, selection, work_list
+from orchestration import budget_alerts, model_state, recommendations, replay, seeds, selection, work_list
 from orchestration.environments import environment
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
@@ -75,10 +75,11 @@ def refreshing(
     refresh takes up what this one left. With `days` everything of those days is re-processed too.
 
     Raises:
-        TidemarkError: another refresh of the target runs, the schema is not there, what user agents and addresses
-            are looked up in cannot be read, `days` are closed, or the lock was lost on the way.
+        TidemarkError: a seed is broken, another refresh of the target runs, the schema is not there, what user agents
+            and addresses are looked up in cannot be read, `days` are closed, or the lock was lost on the way.
     """
     mark = mark_name(target, server)
+    seeds.check(manifest)
     sources = open_sources()
     with connect(server, autocommit=True, application_name=f"tidemark refresh {mark}") as connection:
         check_hash_key(connection)
@@ -104,8 +105,9 @@ def refreshing(
 
 
 def set_phase(server: Server, refresh: Refresh, phase: str) -> None:
-    """Say in `ops.refreshes` what the refresh does now."""
+    """Say in `ops.refreshes` what the refresh does now; whatever it is, it is planned by the work list as it stands."""
     with connect(server, autocommit=True) as connection:
+        connection.execute("analyze ops.touched")
         connection.execute("update ops.refreshes set phase = %s where refresh_id = %s", [phase, refresh.refresh_id])
 
 
@@ -375,10 +377,35 @@ def refresh(
     Raises:
         TidemarkError: the refresh is refused, the project does not parse, or a model failed.
     """
+    mark_name(target, server)
+    with variables_set(server.environment()):
+        run = _refresh(server, target, quiet, check_all, days)
+    if run.models_failed:
+        raise TidemarkError(
+            f"{len(run.models_failed)} models failed ({', '.join(run.models_failed[:5])}): "
+            "mend what dbt says above and refresh again; the work list is kept."
+        )
+    return run
+
+
+@contextmanager
+def variables_set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables, as they were when the block is left: whoever called may go on to another server."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _refresh(server: Server, target: str, quiet: bool, check_all: bool, days: replay.Days | None) -> Refresh:
     from dbt.cli.main import dbtRunner
 
-    mark_name(target, server)
-    os.environ.update(server.environment())
     # Nobody reads the artifacts of these calls, and each would write the whole manifest.
     options = [*dbt_arguments(target), "--no-write-json", *(["--quiet"] if quiet else [])]
     parsed = dbtRunner().invoke(["parse", *options])
@@ -389,23 +416,14 @@ def refresh(
         raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
     manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
     runner = dbtRunner(manifest=parsed.result)
-    with refreshing(server, target, manifest, days) as run:
-        os.environ["TIDEMARK_REFRESH_ID"] = str(run.refresh_id)
-        try:
-            models, tests = chosen(manifest, run, check_all)
-            if models != []:
-                run.models_failed = _failures(runner.invoke([*selection.arguments_to_build(models), *options]))
-            if tests != [] and not run.models_failed:
-                set_phase(server, run, "tests")
-                arguments = selection.arguments_to_test(tests, hourly=not check_all)
-                run.tests_failed = _failures(runner.invoke([*arguments, *options]))
-        finally:
-            del os.environ["TIDEMARK_REFRESH_ID"]
-    if run.models_failed:
-        raise TidemarkError(
-            f"{len(run.models_failed)} models failed ({', '.join(run.models_failed[:5])}): "
-            "mend what dbt says above and refresh again; the work list is kept."
-        )
+    with refreshing(server, target, manifest, days) as run, variables_set(run.environment(server)):
+        models, tests = chosen(manifest, run, check_all)
+        if models != []:
+            run.models_failed = _failures(runner.invoke([*selection.arguments_to_build(models), *options]))
+        if tests != [] and not run.models_failed:
+            set_phase(server, run, "tests")
+            arguments = selection.arguments_to_test(tests, hourly=not check_all)
+            run.tests_failed = _failures(runner.invoke([*arguments, *options]))
     return run
 
 

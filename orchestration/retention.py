@@ -17,9 +17,8 @@ next run does what is left.
 
 from __future__ import annotations
 
-import csv
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
@@ -33,8 +32,8 @@ from ingest.errors import TidemarkError
 from ingest.streams.retention import CLASSES
 from orchestration import purge as purging
 from orchestration.refresh import take_lock
+from orchestration.seeds import FOLDER, rows_of
 
-SEEDS = Path(__file__).resolve().parents[1] / "seeds"
 POLICIES, FIELDS = "retention_policies.csv", "retention_fields.csv"
 
 # Classes by name, and the table of raw whose partitions they fill.
@@ -95,14 +94,14 @@ class Retention:
     left: list[str] = field(default_factory=list)
 
 
-def read_policies(seeds: Path = SEEDS) -> dict[str, Policy]:
+def read_policies(seeds: Path = FOLDER) -> dict[str, Policy]:
     """Class → policy, of the seed.
 
     Raises:
         TidemarkError: the seed cannot be read, or a line of it makes no sense; names file and line.
     """
     found: dict[str, Policy] = {}
-    for line, row in _rows(seeds / POLICIES, ("record_class", "keep_days", "goes_by")):
+    for line, row in rows_of(seeds / POLICIES, ("record_class", "keep_days", "goes_by")):
         name, days, way = row["record_class"], row["keep_days"], row["goes_by"]
         if name not in WAYS:
             raise _wrong(line, f"unknown class {name!r}; use one of {', '.join(sorted(WAYS))}")
@@ -128,7 +127,7 @@ def read_policies(seeds: Path = SEEDS) -> dict[str, Policy]:
     return found
 
 
-def read_fields(seeds: Path = SEEDS) -> dict[tuple[str, str, str], list[str]]:
+def read_fields(seeds: Path = FOLDER) -> dict[tuple[str, str, str], list[str]]:
     """(class, holder, fate) → fields, of the seed.
 
     Raises:
@@ -136,28 +135,12 @@ def read_fields(seeds: Path = SEEDS) -> dict[tuple[str, str, str], list[str]]:
     """
     found: dict[tuple[str, str, str], list[str]] = {}
     known = {("performance", "properties", "stays"), ("sessions", "visit", "goes"), ("sessions", "metadata", "stays")}
-    for line, row in _rows(seeds / FIELDS, ("record_class", "holder", "field", "fate")):
+    for line, row in rows_of(seeds / FIELDS, ("record_class", "holder", "field", "fate")):
         place = (row["record_class"], row["holder"], row["fate"])
         if place not in known or not row["field"]:
             raise TidemarkError(f"{line}: nothing is reduced by {', '.join(place)}: see the seed's description.")
         found.setdefault(place, []).append(row["field"])
     return {place: found.get(place, []) for place in known}
-
-
-def _rows(path: Path, header: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """(file and line, row) of a seed."""
-    shown = f"seeds/{path.name}"
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            if reader.fieldnames != list(header):
-                raise TidemarkError(f"{shown} line 1: the columns must be {','.join(header)}.")
-            for row in reader:
-                if None in row or None in row.values():
-                    raise TidemarkError(f"{shown} line {reader.line_num}: it must have {len(header)} values.")
-                yield f"{shown} line {reader.line_num}", row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TidemarkError(f"{shown} cannot be read ({error}): restore that file.") from None
 
 
 def _wrong(line: str, what: str) -> TidemarkError:
@@ -173,7 +156,7 @@ def retention(
     server: Server,
     *,
     dry_run: bool = False,
-    seeds: Path = SEEDS,
+    seeds: Path = FOLDER,
     report: Callable[[Step], None] = lambda _: None,
 ) -> Retention:
     """Take away what is over its age; with `dry_run` only tell what would go, reading as much as that needs.

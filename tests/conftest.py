@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from dbt_common.behavior_flags import BehaviorFlagRendered
 from psycopg import sql
 
 from ingest import server as embedded
@@ -59,6 +60,15 @@ def dbt_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH"):
             patch.setenv(name, str(tmp_path_factory.mktemp("dbt")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flags_without_a_source() -> Iterator[None]:
+    """dbt looks up in the source of every caller which module a flag of its adapters comes from, to name it in a
+    warning: below pytest's deep stack that is a second of each call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "an adapter"))
         yield
 
 

@@ -10,7 +10,7 @@ begin
     else
         create function ops.keep_first(anyelement, anyelement) returns anyelement
         language sql immutable strict parallel safe
-        return $1;
+        as 'select $1';
         create aggregate ops.first_value(anyelement) (
             sfunc = ops.keep_first, stype = anyelement, parallel = safe
         );

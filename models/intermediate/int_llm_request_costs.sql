@@ -94,14 +94,11 @@ cross join
                     then requests.output_tokens
                 else coalesce(requests.output_tokens, 0) + told.reasoning
             end as output
-        {{ computed_once() }}
     ) as counted
 cross join
     lateral (
         {{ audio_tokens() }}
-        {{ computed_once() }}
     ) as heard
 cross join lateral (
     select {{ request_cost('') }} as computed
-    {{ computed_once() }}
 ) as cost

@@ -17,12 +17,45 @@
     'reported_cost_usd': 'numeric', 'rating': 'numeric', 'feedback': 'text',
     'priced': 'jsonb'
 } %}
+{# Of the columns recorded, those of the stream as it names them, and those that a session batch tells. #}
+{% set sent_columns = recorded.keys() | reject('in', ['told_by', 'reported_cost_usd', 'priced']) | list %}
+{% set batch_columns = ['request_id', 'message_id', 'chat_id', 'app_id', 'user_id', 'model', 'status_code', 'status',
+    'stopped', 'occurred_at', 'total_tokens'] %}
 
 with
 
--- read as often as it is named: a copy of every request would be more
+merged as (
+    select * from {{ ref('int_merged_groups') }}
+    where {{ where_touched('session_group') }}
+),
+
+-- read as often as it is named, like the tellings: a copy of every request would be more
+sent as not materialized (
+    {{ requests_sent_once() }}
+),
+
 tellings as not materialized (
-    select * from {{ ref('int_llm_tellings') }}
+    select
+        {{ owner_group('sent') }} as session_group,
+        md5(coalesce('request|' || request_id, 'message|' || message_id, 'content|' || content_hash))::uuid
+            as telling_key,
+        'server' as told_by,
+        {% for column in sent_columns %}
+        sent.{{ column }},
+        {% endfor %}
+        cost_usd
+    from sent
+    left join merged on sent.session_group = merged.session_group
+    union all
+    select
+        session_group,
+        telling_key,
+        told_by,
+        {% for column in sent_columns %}
+        {{ column if column in batch_columns else 'null::' ~ recorded[column] }},
+        {% endfor %}
+        cost_usd
+    from {{ ref('int_llm_tellings') }}
     where {{ where_touched('session_group') }}
 ),
 
@@ -50,52 +83,21 @@ feedback as (
     group by request_id, case when request_id is null then message_id end
 ),
 
-candidates as (
-    {{ candidate_tellings('contested') }}
-),
-
-pairs as (
-    select
-        browser.telling_key as browser_key,
-        server.telling_key as server_key,
-        row_number() over (
-            partition by browser.telling_key
-            order by abs(extract(epoch from browser.occurred_at - server.occurred_at)), server.telling_key
-        ) as server_rank,
-        row_number() over (
-            partition by server.telling_key
-            -- an entry that agrees goes before one that was stopped
-            order by
-                coalesce(browser.stopped, false),
-                abs(extract(epoch from browser.occurred_at - server.occurred_at)),
-                browser.telling_key
-        ) as browser_rank
-    from candidates
-    inner join contested as browser on candidates.browser_key = browser.telling_key
-    inner join contested as server on candidates.server_key = server.telling_key
-    where
-        browser.occurred_at between server.occurred_at - interval '60 seconds'
-        and server.occurred_at + interval '60 seconds'
-),
-
 closed_requests as (
     select * from {{ ref('stg_closed_requests') }}
     where {{ where_touched('session_group') }}
 ),
 
--- the same request told by the browser and by the server: mutual nearest neighbours
+-- the same request told by the browser and by the server
 matches as (
-    select browser_key, server_key from pairs
-    where server_rank = 1 and browser_rank = 1
+    {{ matching_tellings('contested') }}
 )
 
 select
     told.session_group,
     told.telling_key as request_key,
     null::uuid as closed_session_key,
-    case
-        when browser.telling_key is not null then 'both' else told.told_by
-    end as told_by,
+    case when browser.telling_key is not null then 'both' else told.told_by end as told_by,
     told.request_id, told.message_id, told.chat_id,
     coalesce(told.app_id, browser.app_id) as app_id,
     coalesce(told.user_id, browser.user_id) as user_id,

@@ -5,8 +5,7 @@ They are read from the project's files: an edited route holds from the next aler
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
@@ -15,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from ingest.errors import TidemarkError
 from orchestration.alerts.model import BUDGET_KIND, DELIVERIES, NEVER, RUN_KIND, SEVERITIES
+from orchestration.seeds import FOLDER, rows_of
 
-SEEDS = Path(__file__).resolve().parents[2] / "seeds"
 ANY = "any"
 SETTINGS = (
     *("late_hours", "warning_budget_rate", "critical_budget_rate", "shown_alerts", "first_retry_seconds"),
@@ -81,21 +80,21 @@ class Rules:
         return int(self.settings[setting])
 
 
-def read_rules(folder: Path = SEEDS) -> Rules:
+def read_rules(folder: Path = FOLDER) -> Rules:
     """The rules as the seeds in `folder` say.
 
     Raises:
         TidemarkError: a seed cannot be read; says file and line.
     """
     habits = {}
-    for place, row in _rows(folder / "alert_channels.csv"):
+    for place, row in rows_of(folder / "alert_channels.csv"):
         channel = _given(place, row, "channel")
         if channel in habits:
             raise _broken(place, f"channel {channel!r} stands there twice")
         habits[channel] = _habits(place, channel, row)
-    kinds = {BUDGET_KIND, RUN_KIND, ANY} | {row.get("kind") for _, row in _rows(folder / "metrics.csv")}
+    kinds = {BUDGET_KIND, RUN_KIND, ANY} | {row.get("kind") for _, row in rows_of(folder / "metrics.csv")}
     routes = {}
-    for place, row in _rows(folder / "alert_routes.csv"):
+    for place, row in rows_of(folder / "alert_routes.csv"):
         kind = _one_of(place, row, "kind", kinds)
         severity = _one_of(place, row, "severity", (*SEVERITIES, ANY))
         channel = _one_of(place, row, "channel", habits)
@@ -136,7 +135,7 @@ def _time(place: str, row: Mapping[str, str], column: str) -> time | None:
 
 def _settings(path: Path) -> dict[str, Decimal]:
     settings = {}
-    for place, row in _rows(path):
+    for place, row in rows_of(path):
         name = _one_of(place, row, "setting", SETTINGS)
         try:
             settings[name] = Decimal(row.get("value") or "")
@@ -148,20 +147,6 @@ def _settings(path: Path) -> dict[str, Decimal]:
     if missing:
         raise TidemarkError(f"seeds/{path.name}: {', '.join(missing)} is missing: add it.")
     return settings
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where a row stands, in words, and its columns."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
-                place = f"seeds/{path.name}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise _broken(place, "the line has not as many fields as the first")
-                yield place, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TidemarkError(f"seeds/{path.name} cannot be read ({error}): mend it.") from error
 
 
 def _given(place: str, row: Mapping[str, str], column: str) -> str:

@@ -12,9 +12,9 @@ from ingest.errors import TidemarkError
 
 SCHEMA = "marts"
 # What S3's export adds with `includeInsights`.
-INSIGHTS = ("fct_anomalies", "agg_cost_forecast", "recommendations")
+INSIGHTS = ("fct_anomalies", "agg_cost_forecast", "agg_visitor_forecast", "recommendations")
 # These say what is, not what was: a period leaves nothing of them out.
-OF_NOW = ("agg_cost_forecast", "recommendations")
+OF_NOW = ("agg_cost_forecast", "agg_visitor_forecast", "recommendations")
 DIMENSION = "dim_"
 DAY, INSTANT = "date", "timestamp with time zone"
 

@@ -80,6 +80,9 @@ def export(
     with one_at_a_time(server, wait_seconds) as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read")
         person = find(connection, subject)
+        for left in target.parent.glob(".person-*"):
+            # of an export that was killed: no other runs now
+            shutil.rmtree(left, ignore_errors=True)
         draft = target.with_name(f".{target.name}")
         try:
             draft.mkdir(mode=0o700, parents=True)

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from ingest.connection import connect
 from ingest.errors import TidemarkError
-from ingest.migrate import ROLES, Migration, migrate, migrations
+from ingest.migrate import FORMER_CHECKSUMS, ROLES, Migration, migrate, migrations
 
 LABELS = [migration.label for migration in migrations()]
 
@@ -56,6 +56,26 @@ def test_an_edited_file_is_refused(empty_database):
         edited = [replace(migrations()[0], checksum="0" * 64), *migrations()[1:]]
         with pytest.raises(TidemarkError, match=f"{LABELS[0]} was edited after it was applied"):
             migrate(connection, edited)
+
+
+def test_a_file_mended_for_other_servers_is_no_edited_one(empty_database):
+    former = [replace(known, checksum=FORMER_CHECKSUMS.get(known.label, [known.checksum])[0]) for known in migrations()]
+    with connect(empty_database) as connection:
+        migrate(connection, former)
+        assert migrate(connection) == []
+
+
+def test_servers_before_16_get_the_first_value_of_a_function_of_ours(empty_database):
+    known = [
+        replace(one, statements=one.statements.replace("::integer >= 160000", "::integer < 0")) for one in migrations()
+    ]
+    assert [one.label for one, other in zip(known, migrations(), strict=True) if one != other] == ["0010_first_value"]
+    with connect(empty_database) as connection:
+        migrate(connection, known)
+        assert connection.execute(
+            "select ops.first_value(x order by y desc), to_regproc('ops.keep_first') is not null"
+            " from (values ('a', 1), (null, 3), ('b', 2)) as t (x, y)"
+        ).fetchone() == ("b", True)
 
 
 def test_a_database_newer_than_the_code_is_refused(empty_database):

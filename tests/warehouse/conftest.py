@@ -6,9 +6,14 @@ import contextlib
 import gzip
 import json
 import os
+import random
 import re
 import secrets
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -159,6 +164,31 @@ class Warehouse:
         }
 
 
+def kill_at_a_random_moment(warehouse: Warehouse, command: Sequence[str], longest: float, **environment: str) -> None:
+    """Start a command on a warehouse and kill it with SIGKILL within so many seconds, unless it has ended by then;
+    returns when the database has noticed."""
+    seconds = random.uniform(0.3, longest)
+    print(f"killed after {seconds:.2f} s")
+    running = subprocess.Popen(
+        [sys.executable, *command],
+        env=without_server_variables() | warehouse.server.environment() | environment,
+        cwd=refreshing.PROJECT_FOLDER,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        running.wait(timeout=seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    connected = "select count(*) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
+    deadline = time.monotonic() + 60
+    while warehouse.query(connected, warehouse.server.database)[0][0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def assert_same(left: dict[str, list[str]], right: dict[str, list[str]]) -> None:
     """Every relation holds the same rows on both sides; the message shows rows that one side lacks."""
     assert left.keys() == right.keys()
@@ -262,8 +292,8 @@ def received_as_made(make_warehouse: Callable[[], Warehouse], small_sample: dict
     for stream in (*STREAMS, "costs"):
         warehouse.load(stream, small_sample[stream])
     warehouse.refresh()
-    for stream, time in TIMES.items():
-        warehouse.query(AGE.format(stream=stream, time=time))
+    for stream, told_at in TIMES.items():
+        warehouse.query(AGE.format(stream=stream, time=told_at))
         warehouse.query(DAYS.format(stream=stream))
     warehouse.query("select ops.make_partitions(0, '2026-04-01')")
     return warehouse

@@ -23,9 +23,10 @@ from ingest.connection import connect
 from ingest.errors import TidemarkError
 from orchestration.alerts import run
 from orchestration.alerts.collect import anomaly_alert
-from orchestration.alerts.rules import SEEDS, Rules, read_rules
+from orchestration.alerts.rules import Rules, read_rules
 from orchestration.defs.alerts import alerts as alerts_job
 from orchestration.refresh import PROJECT_FOLDER
+from orchestration.seeds import FOLDER
 from tests.warehouse.conftest import Warehouse, without_server_variables
 from tests.warehouse.receivers import Mailbox, Web, mailbox, web
 
@@ -617,7 +618,7 @@ CHANNELS = "channel,time_zone,quiet_from,quiet_to,digest_at,group_from\n"
 )
 def test_a_broken_seed_is_refused_with_its_line(tmp_path: Path, seed: str, content: str, said: str) -> None:
     for name in ("alert_routes", "alert_channels", "alert_settings", "metrics"):
-        (tmp_path / f"{name}.csv").write_bytes((SEEDS / f"{name}.csv").read_bytes())
+        (tmp_path / f"{name}.csv").write_bytes((FOLDER / f"{name}.csv").read_bytes())
     read_rules(tmp_path)
     (tmp_path / f"{seed}.csv").write_text(content)
     with pytest.raises(TidemarkError, match=said):
@@ -643,7 +644,7 @@ def test_the_most_telling_route_holds() -> None:
 
 def test_quiet_hours_and_digests_are_the_channels_own_time(tmp_path: Path) -> None:
     for name in ("alert_routes", "alert_settings", "metrics"):
-        (tmp_path / f"{name}.csv").write_bytes((SEEDS / f"{name}.csv").read_bytes())
+        (tmp_path / f"{name}.csv").write_bytes((FOLDER / f"{name}.csv").read_bytes())
     rows = [f"{name},Europe/Berlin,22:00,07:00,02:30,4\n" for name in ("slack", "email", "sentry", "webhook")]
     (tmp_path / "alert_channels.csv").write_text(CHANNELS + "".join(rows))
     habits = read_rules(tmp_path).habits["slack"]

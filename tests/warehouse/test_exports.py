@@ -191,7 +191,7 @@ def test_insights_come_beside_and_are_not_cut(warehouse: Warehouse, tmp_path: Pa
     files = {file.mart: file for file in done.files}
     assert set(files) == {"agg_daily_stats", "dim_users", *INSIGHTS}
     assert files["fct_anomalies"].period_column == "first_seen_at"
-    for mart in ("agg_cost_forecast", "recommendations", "dim_users"):
+    for mart in ("agg_cost_forecast", "agg_visitor_forecast", "recommendations", "dim_users"):
         assert files[mart].period_column is None
         assert files[mart].rows == warehouse.query(f"select count(*) from marts.{mart}")[0][0] > 0
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from ingest.connection import connect
+from ingest.errors import TidemarkError
 from orchestration.refresh import Refresh, dbt_arguments, refreshing
 from tests.warehouse.conftest import Warehouse, assert_same
 
 OBSERVED = {"metric_observations", "agg_metric_days", "fct_bucket_verdicts"}
-DEPEND_ON_NOW = {"fct_anomalies", "agg_forecast_backtests", *OBSERVED}
+DEPEND_ON_NOW = {"fct_anomalies", "agg_forecast_backtests", "agg_visitor_backtests", *OBSERVED}
 SEEDS_AND_VIEWS = {"event_roles", "metrics", "stg_events", "int_enriched_events"}
 
 
@@ -95,6 +96,36 @@ def test_new_rows_leave_seeds_and_views_alone(warehouse):
     run = warehouse.refresh()
     assert {"int_visits", "fct_events", "agg_daily_stats", "fct_anomalies"} <= names(run)
     assert not names(run) & SEEDS_AND_VIEWS
+    assert warehouse.query("select count(*) from marts.fct_sessions") == [(2,)]
+
+
+def test_where_nothing_is_listed_nothing_is_written(warehouse):
+    execute(
+        warehouse,
+        """
+        create function public.refuse() returns trigger language plpgsql
+        as $$ begin raise '% is written', tg_relid::regclass; end $$;
+        create trigger refuse before insert or delete on marts.agg_cost_daily execute function public.refuse();
+        create trigger refuse before insert or delete on marts.fct_llm_requests execute function public.refuse();
+        """,
+    )
+    warehouse.load("events", [event(2, "2026-03-02T10:00:00Z")])
+    with pytest.raises(TidemarkError, match="fct_llm_requests"):
+        warehouse.refresh()
+    # the session's requests are asked for, there are none, and so no cost of theirs
+    execute(warehouse, "drop trigger refuse on marts.fct_llm_requests")
+    warehouse.refresh()
+    assert warehouse.query("select count(*) from marts.fct_sessions") == [(2,)]
+
+
+def test_a_table_with_a_column_too_many_is_named(warehouse, capfd):
+    execute(warehouse, "alter table marts.fct_goals add column weight integer")
+    warehouse.load("events", [event(2, "2026-03-02T10:00:00Z")])
+    with pytest.raises(TidemarkError, match="fct_goals"):
+        warehouse.refresh()
+    assert '"marts"."fct_goals" and what its model selects now differ in weight' in capfd.readouterr().out
+    execute(warehouse, "alter table marts.fct_goals drop column weight")
+    warehouse.refresh()
     assert warehouse.query("select count(*) from marts.fct_sessions") == [(2,)]
 
 

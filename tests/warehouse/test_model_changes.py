@@ -74,7 +74,7 @@ def test_an_edited_seed_macro_and_model_rebuild_what_stands_on_them_and_nothing_
     assert_same(fresh.contents(), after)
     assert warehouse.refresh().rebuilt == []
 
-    # A description says nothing about rows: it reaches the database with the next keys, and nothing is rebuilt.
+    # A description says nothing about rows: it reaches the database, and nothing is rebuilt.
     edit(project / "models" / "marts" / "core" / "_core__models.yml", DESCRIBED, DESCRIBED_ANEW)
     warehouse.load("events", [ONE_MORE])
     assert warehouse.refresh().rebuilt == []

@@ -17,7 +17,7 @@ from ingest.load import load_file
 from orchestration import privacy
 from orchestration.privacy import Subject
 from orchestration.privacy.person import find
-from tests.warehouse.conftest import STREAMS, Warehouse, assert_same, under_one_name
+from tests.warehouse.conftest import STREAMS, Warehouse, assert_same, kill_at_a_random_moment, under_one_name
 
 ANNA, HER_PHONE, HER_OFFICE, ADDRESS = "user-anna-77", "device-phone-1", "device-office-2", "Anna.Smith@example.com"
 BEN, SHARED = "user-ben-88", "device-shared-3"
@@ -289,6 +289,9 @@ def test_erased_means_gone_and_counted_as_before(built, copy_warehouse, home):
         (f"2026-03-{day}",) for day in range(10, 15)
     ]
     assert warehouse.query("select request_id from marts.fct_llm_requests where user_id = %s", CARL) == [("req-4",)]
+    # What he does not want counted is counted as that alone.
+    kept_out = "select stream, sum(records) from marts.agg_kept_out where reason = 'opted out' group by 1 order by 1"
+    assert warehouse.query(kept_out) == [("events", 5), ("llm_requests", 1)]
     # His money counts on, for nobody.
     assert warehouse.query(
         "select user_id, billed_cost_usd from marts.agg_cost_charges where billed_cost_usd = 7.5"
@@ -303,10 +306,40 @@ def test_erased_means_gone_and_counted_as_before(built, copy_warehouse, home):
     with under_one_name(warehouse.server) as server:
         privacy.opt_in(server, Subject(user_id=CARL), at=datetime(2026, 3, 18, tzinfo=timezone.utc))
     warehouse.refresh()
+    assert warehouse.query(kept_out) == [("events", 3), ("llm_requests", 1)]
     days = [10, 11, 12, 13, 14, 18, 19]
     assert warehouse.query("select event_date::text from marts.fct_events where user_id = %s order by 1", CARL) == [
         (f"2026-03-{day}",) for day in days
     ]
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.long)])
+def test_an_erasure_killed_at_moments_nobody_chose_is_done_by_running_it_again(built, copy_warehouse, home, kills):
+    warehouse = copy_warehouse(built)
+    fill_folders(home)
+    before = totals(warehouse)
+    for _ in range(kills):
+        command = ["-m", "orchestration", "privacy", "answer", "--type", "erase"]
+        kill_at_a_random_moment(warehouse, command, longest=8)
+    with under_one_name(warehouse.server) as server:
+        privacy.answer_requests(server, ["erase"])
+    assert found_in_database(warehouse, [*SECRETS, *hashes_of(warehouse, IDS)]) == []
+    assert found_in_files(home, SECRETS) == []
+    assert_same(before, totals(warehouse))
+    assert warehouse.query("select count(*) from ops.privacy_certificates where state <> 'done'") == [(0,)]
+    assert warehouse.query("select count(*) from ops.privacy_answers") == [(2,)]
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.long)])
+def test_an_export_of_a_person_killed_at_any_moment_leaves_a_whole_bundle_or_none(built, home, kills):
+    whole = privacy.export(built.server, Subject(user_id=ANNA), home / "whole")
+    for _ in range(kills):
+        command = ["-m", "orchestration", "privacy", "export", "--user-id", ANNA, "--out", str(home / "out")]
+        kill_at_a_random_moment(built, command, longest=5)
+    privacy.export(built.server, Subject(user_id=ANNA), home / "out")
+    for bundle in (home / "out").iterdir():
+        told = json.loads((bundle / "person.json").read_text())
+        assert {name: len(rows) for name, rows in told["relations"].items()} == whole.rows
 
 
 def test_an_export_holds_all_of_a_person_and_of_nobody_else(built, home):

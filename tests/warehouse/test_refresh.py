@@ -19,7 +19,7 @@ from psycopg import sql
 from ingest.connection import connect
 from ingest.errors import TidemarkError
 from orchestration.refresh import PROJECT_FOLDER
-from tests.warehouse.conftest import Warehouse, assert_same, without_server_variables
+from tests.warehouse.conftest import Warehouse, assert_same, copied_project, without_server_variables
 
 
 def event(
@@ -206,6 +206,29 @@ def test_evidence_that_comes_after_a_merge_or_a_rating_reaches_what_they_touched
     assert_same(at_once.contents(), piecewise.contents())
 
 
+def test_a_refresh_leaves_the_environment_of_its_process_as_it_was(warehouse, monkeypatch):
+    from orchestration.refresh import refresh
+
+    monkeypatch.setenv("TIDEMARK_HASH_KEY", "a key that is long enough")
+    monkeypatch.setenv("PGAPPNAME", "ours")
+    before = dict(os.environ)
+    refresh(warehouse.server, quiet=True)
+    assert {name: told for name, told in os.environ.items() if name.startswith(("PG", "TIDEMARK_"))} == {
+        name: told for name, told in before.items() if name.startswith(("PG", "TIDEMARK_"))
+    }
+
+
+def test_a_broken_seed_is_named_by_its_line_before_anything_is_touched(warehouse, tmp_path):
+    refreshes = warehouse.query("select * from ops.refreshes")
+    with copied_project(tmp_path / "project") as project:
+        budgets = project / "seeds/budgets.csv"
+        lines = budgets.read_text().splitlines()
+        budgets.write_text("\n".join([*lines, "chat,app,shop,month,12 dollars,2026-01-01,"]) + "\n")
+        with pytest.raises(TidemarkError, match=rf"^seeds/budgets\.csv, line {len(lines) + 1}: amount_usd is \"12 d"):
+            warehouse.refresh()
+    assert warehouse.query("select * from ops.refreshes") == refreshes
+
+
 def test_a_failed_model_keeps_mark_and_work_list_and_a_retry_finishes(warehouse, broken_model):
     expected = mark(warehouse)
     warehouse.load("events", [event(3, anonymous="a2", at="2026-03-03T11:00:00Z")])
@@ -280,6 +303,18 @@ def test_dbt_by_hand_builds_to_the_mark_and_never_moves_it(warehouse):
     assert done.returncode == 0, done.stdout
     assert mark(warehouse) == expected
     assert warehouse.query("select count(*) from intermediate.int_visits") == [(2,)]
+
+
+def test_tests_by_hand_leave_nothing_to_be_built_anew(warehouse):
+    stale = "select count(*) from ops.model_state where not incremental"
+    known = warehouse.query(stale)
+    assert known > [(100,)]
+    done = dbt(warehouse, "test", "--select", "fct_sessions")
+    assert done.returncode == 0, done.stdout
+    assert warehouse.query(stale) == known
+    done = dbt(warehouse, "run", "--select", "stg_events")
+    assert done.returncode == 0, done.stdout
+    assert warehouse.query(stale) == [(0,)]
 
 
 def test_a_dev_build_stands_beside_production_with_its_own_mark(warehouse, monkeypatch):

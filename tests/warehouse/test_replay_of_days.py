@@ -17,7 +17,13 @@ from ingest.sample import AS_OF
 from orchestration.dbt_manifest import load_manifest
 from orchestration.refresh import PROJECT_FOLDER, refreshing
 from orchestration.replay import Days, check_open, days_between, touch_groups
-from tests.warehouse.conftest import STREAMS, Warehouse, assert_same, without_server_variables
+from tests.warehouse.conftest import (
+    STREAMS,
+    Warehouse,
+    assert_same,
+    kill_at_a_random_moment,
+    without_server_variables,
+)
 
 DAYS = days_between("2026-03-26", "2026-03-27")
 SPAN = "between '2026-03-26 00:00+00' and '2026-03-27 23:59:59.999999+00'"
@@ -118,6 +124,20 @@ def test_a_replay_mends_its_days_and_leaves_the_rest(built, copy_warehouse):
     assert nothing.returncode == 0, nothing.stdout + nothing.stderr
     assert ": 0 session groups re-processed, 0 models built whole" in nothing.stdout
     assert_same(expected, warehouse.contents())
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.long)])
+def test_a_replay_killed_at_moments_nobody_chose_is_done_by_running_it_again(built, copy_warehouse, kills):
+    warehouse = copy_warehouse(built)
+    run(warehouse, DAMAGE)
+    days = ("--from", str(DAYS.first), "--to", str(DAYS.last))
+    for _ in range(kills):
+        command = ["-m", "orchestration", "replay", *days, "--quiet"]
+        kill_at_a_random_moment(warehouse, command, longest=15, TIDEMARK_AS_OF=str(AS_OF))
+    done = replay(warehouse, str(DAYS.first), str(DAYS.last))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_same(built.contents(), warehouse.contents())
+    assert warehouse.query("select count(*) from ops.touched") == [(0,)]
 
 
 def test_an_interrupted_replay_is_finished_by_the_next_refresh(built, copy_warehouse):

@@ -20,7 +20,8 @@ from ingest.connection import connect
 from ingest.errors import TidemarkError
 from orchestration import retention as library
 from orchestration.refresh import PROJECT_FOLDER
-from orchestration.retention import SEEDS, Retention, Step, read_fields, read_policies, retention
+from orchestration.retention import Retention, Step, read_fields, read_policies, retention
+from orchestration.seeds import FOLDER as SEEDS
 from tests.warehouse.conftest import Warehouse, assert_same, without_server_variables
 from tests.warehouse.test_purge import KEPT, kept, rebuild
 
@@ -237,12 +238,12 @@ def test_it_is_refused_while_marts_are_behind(received_as_made, copy_warehouse):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("audit,365,drop", "audti,365,drop", r"retention_policies\.csv line 3: unknown class 'audti'; use one of ana"),
+        ("audit,365,drop", "audti,365,drop", r"retention_policies\.csv, line 3: unknown class 'audti'; use one of ana"),
         ("audit,365,drop", "audit,365,shred", r"line 3: audit cannot go by 'shred'; use drop or stay"),
         ("audit,365,drop", "audit,-1,drop", r"line 3: keep_days is '-1'; use a whole number"),
         ("audit,365,drop", "audit,1e3,drop", r"line 3: keep_days is '1e3'"),
         ("audit,365,drop", "audit,,drop", r"line 3: audit: what stays has no keep_days, and what goes has one"),
-        ("audit,365,drop", "audit,365", r"line 3: it must have 3 values"),
+        ("audit,365,drop", "audit,365", r"line 3: the line has not as many fields"),
         ("audit,365,drop", "costs,,stay", r"line 9: costs has a line already"),
         ("audit,365,drop\n", "", r"names no policy for audit: add a line"),
         ("costs,,stay", "costs,365,delete", r"line 9: costs cannot go by 'delete'; use stay"),
@@ -266,7 +267,7 @@ def test_a_field_of_an_unknown_class_is_refused_with_its_line(tmp_path: Path):
     with (tmp_path / "retention_fields.csv").open("a") as file:
         file.write("audit,properties,who,goes\n")
     lines = (SEEDS / "retention_fields.csv").read_text().count("\n")
-    with pytest.raises(TidemarkError, match=rf"retention_fields\.csv line {lines + 1}: nothing is reduced by audit"):
+    with pytest.raises(TidemarkError, match=rf"retention_fields\.csv, line {lines + 1}: nothing is reduced by audit"):
         read_fields(tmp_path)
 
 

@@ -1,5 +1,6 @@
 {{
     config(
+        pre_hook="{{ count_by_hash() }}",
         meta={
             'touched': {
                 'bucket_date': [
@@ -7,8 +8,7 @@
                     'fct_events.event_date', 'fct_llm_requests.request_date', 'agg_cost_daily.cost_date'
                 ]
             },
-            'touched_type': 'date', 'emits': ['series_day']
-        },
+            'touched_type': 'date', 'emits': ['series_day']},
         indexes=[{'columns': ['series_key', 'bucket_at']}, {'columns': ['bucket_date']}]
     )
 }}

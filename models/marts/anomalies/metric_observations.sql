@@ -59,12 +59,13 @@ watched_days as (
 needed_days as (
     select * from watched_days
     {% if is_incremental() %}
-    where exists (
-        select from {{ touched_keys() }} as listed (key)
-        where
-            {{ series_of('listed.key') }} = watched_days.series_key
-            and {{ is_read_for(day_of('listed.key') ~ ' - watched_days.bucket_date', 'watched_days.season_days') }}
-    )
+    where
+        exists (
+            select from keys_to_replace as listed
+            where
+                {{ series_of('listed.key') }} = watched_days.series_key
+                and {{ is_read_for(day_of('listed.key') ~ ' - watched_days.bucket_date', 'watched_days.season_days') }}
+        )
     {% endif %}
 ),
 

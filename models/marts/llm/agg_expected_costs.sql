@@ -37,61 +37,22 @@ series as (
         or (scope, scope_value) in (select scope, scope_value from {{ ref('budgets') }})
 ),
 
-days as (
-    select
-        series.scope,
-        series.scope_value,
-        series.first_date,
-        series.start_date,
-        each_day::date as cost_date,
-        coalesce(costs.cost_usd, 0) as cost_usd
-    from series
-    cross join
-        lateral generate_series(
-            series.start_date::timestamp, series.today - interval '1 day', interval '1 day'
-        ) as each_day
-    left join {{ ref('agg_scope_cost_daily') }} as costs
-        on series.scope = costs.scope and series.scope_value = costs.scope_value and each_day::date = costs.cost_date
+daily as (
+    select scope, scope_value, cost_date as day, cost_usd as value from {{ ref('agg_scope_cost_daily') }}
 ),
 
-limited as (
-    select
-        *,
-        {{ forecast_setting('outlier_factor') }} * nullif(max(abs(cost_usd)) over (
-            partition by scope, scope_value order by cost_date
-            rows between {{ usual_days() }} preceding and 1 preceding
-        ), 0) as most_usd
-    from days
-),
-
--- one broken price must not become an expectation
-capped as (
-    select
-        *,
-        greatest(least(cost_usd, most_usd), -most_usd) as counted_usd,
-        (cost_date - date '1970-01-05') / 7 as week,
-        {{ forecast_weeks() }} as weeks
-    from limited
-)
+{{ expected_values(['scope', 'scope_value']) }}
 
 select
     -- ids
     scope,
     scope_value,
-    cost_date,
+    day as cost_date,
 
     -- measures
-    cost_date + 1 - first_date as history_days,
-    cost_date + 1 - start_date as days_read,
-    cost_usd,
-    counted_usd,
-    -- of so many weeks the earliest weighs 1, the next one 2, …
-    round(
-        (sum(counted_usd * week) over last_weeks - (week - weeks) * sum(counted_usd) over last_weeks)
-        / (sum(week) over last_weeks - (week - weeks) * count(*) over last_weeks), 6
-    ) as expected_usd
-from capped
-window last_weeks as (
-    partition by scope, scope_value, extract(isodow from cost_date) order by cost_date
-    rows between {{ forecast_weeks() | int - 1 }} preceding and current row
-)
+    history_days,
+    days_read,
+    value as cost_usd,
+    counted as counted_usd,
+    expected as expected_usd
+from expected

@@ -1,7 +1,7 @@
 {{
     config(
         meta={'touched': {'load_id': ['unmeasured_load']}, 'touched_type': 'bigint'},
-        pre_hook="{{ touch_unmeasured_loads() }}"
+        pre_hook=["{{ touch_unmeasured_loads() }}", "{{ plan_whole_build(always=true) }}"]
     )
 }}
 
@@ -20,15 +20,27 @@ span as (
     from loads
 ),
 
-received as (
+received as not materialized (
+    select * from {{ ref('stg_received_rows') }}
+    where
+        received_at >= (select from_at from span) and received_at <= (select to_at from span)
+        and {{ received_about_unmeasured_loads('received_at') }}
+),
+
+-- of what came before the loads only that is read which came with them again
+told as (
     select
         *,
         lag(received_at) over (partition by stream, content_hash order by load_id, line_number, element)
             as sent_before_at
-    from {{ ref('stg_received_rows') }}
+    from received
+    {% if is_incremental() %}
     where
-        received_at >= (select from_at from span) and received_at <= (select to_at from span)
-        and {{ received_about_unmeasured_loads('received_at') }}
+        (stream, content_hash) in (
+            select again.stream, again.content_hash from received as again
+            where again.load_id in (select loads.load_id from loads)
+        )
+    {% endif %}
 ),
 
 measured as (
@@ -45,7 +57,7 @@ measured as (
             where happened_at > received_at + {{ quality_setting('ahead_seconds') }} * interval '1 second'
         ) as ahead_rows,
         max(extract(epoch from happened_at - received_at)) as most_seconds_ahead
-    from received
+    from told
     where load_id in (select load_id from loads)
     group by load_id
 )

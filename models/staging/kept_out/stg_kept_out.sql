@@ -1,7 +1,7 @@
 {% set times = {
     'events': 'occurred_at', 'llm_requests': 'occurred_at', 'identifies': 'occurred_at', 'costs': 'occurred_at'
 } %}
-{# streams whose records are several in one line; streams that the horizon closes #}
+{# streams whose records are several in one line; streams that the horizon closes; money counts whoever opted out #}
 {% set elements = ['events', 'llm_requests'] %}
 {% set closed = {
     'events': 'occurred_at', 'llm_requests': "case when record_type = 'request' then occurred_at end"
@@ -18,7 +18,8 @@ with
         received_at,
         withheld,
         {{ closed.get(stream, 'null::timestamptz') }} as closes_at,
-        {{ is_credible(time) }} as is_credible
+        {{ is_credible(time) }} as is_credible,
+        {{ is_not_opted_out(time) if stream != 'costs' else 'true' }} as is_welcome
     from {{ source('raw', stream) }}
 ),
 
@@ -31,7 +32,8 @@ session_batches as (
         received_at,
         withheld,
         {{ batch_time() }} as closes_at,
-        {{ is_credible(newest_batch_time()) }} as is_credible
+        {{ is_credible(newest_batch_time()) }} as is_credible,
+        {{ is_not_opted_out(batch_time(), newest_batch_time()) }} as is_welcome
     from {{ source('raw', 'session_batches') }}
 ),
 
@@ -71,7 +73,8 @@ select
     case
         when withheld then 'without consent'
         when came_too_late then 'before the horizon'
-        else 'from the future'
+        when not is_credible then 'from the future'
+        else 'opted out'
     end as reason
 from judged
-where withheld or came_too_late or not is_credible
+where withheld or came_too_late or not is_credible or not is_welcome
