@@ -118,6 +118,16 @@ class Buffer:
         if closed:
             self.drop(CLOSED, "the writer is closed")
             return False
+        try:
+            self.after_put(fits, full)
+        except Exception as error:
+            # No memory or no stack is left, perhaps. The record is where it is; the next one, or a flush, tries again.
+            self.woken = False
+            self.say("internal", f"the thread that writes could not be woken: {error!r}")
+        return fits
+
+    def after_put(self, fits: bool, full: bool) -> None:
+        """Sees to it that what waits is written, now when a batch is full."""
         if not self.running:
             self.start()
         if full:
@@ -126,7 +136,6 @@ class Buffer:
             self.say(OVERFLOW, f"the buffer is full: records are dropped ({self.settings.overflow})")
         if self.exiting:
             self.flush(FORK_SECONDS)
-        return fits
 
     def is_free(self) -> bool:
         """Whether the lock can be had at all: as the interpreter ends, a thread may have stopped holding it."""

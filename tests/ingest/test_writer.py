@@ -491,6 +491,23 @@ def test_without_any_thread_flush_writes_by_itself(writer, inbox, monkeypatch, c
     assert len(caplog.records) == 1
 
 
+def test_what_was_taken_in_is_said_to_be_whatever_befalls_the_thread(inbox, monkeypatch, caplog):
+    """An application told False would send the record again, and it would be there twice."""
+
+    def out_of_memory(_):
+        raise MemoryError
+
+    writer = BatchWriter(inbox, flush_seconds=NEVER, batch_size=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", out_of_memory)
+        taken = [writer.track("a"), writer.track("b")]
+    assert taken == [True, True]
+    assert "MemoryError" in caplog.text
+    assert writer.stats()["dropped"] == {}
+    assert writer.close()
+    assert names(inbox) == ["a", "b"]
+
+
 def test_a_flush_ends_when_its_time_is_over(writer, inbox):
     writer.track("a")
     with writer._buffer.landing:
@@ -876,12 +893,14 @@ def test_a_signal_handler_may_track_and_flush(inbox):
             if writer.track("handler"):
                 calls.append(1)
             writer.flush(0.5)
+            # Set anew only here: on a slow disk handlers would interrupt each other until the stack is full.
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
         signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
         main = 0
         while len(calls) < 50:
             main += writer.track("main")
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
         assert writer.close()
         print(main, len(calls))
         """,
