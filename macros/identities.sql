@@ -209,69 +209,65 @@ where
 
 {# A visit's counts are the numbers of its rows in the fact tables, while these are kept. #}
 {% macro sessions_count_their_facts(listed=none) -%}
+{%- set counts = ['page_views', 'goals', 'events', 'requests', 'errors'] -%}
+{%- set of_fact = {
+    'fct_page_views': 'page_views', 'fct_goals': 'goals', 'fct_events': 'events', 'fct_llm_requests': 'requests',
+    'fct_errors': 'errors'
+} -%}
 with
 
 {{ listed_keys(listed, 'text') }}
-counted as (
-    select session_key, count(*) as page_views, 0 as goals, 0 as events, 0 as requests, 0 as errors,
-        null::numeric as cost_usd
-    from {{ ref('fct_page_views') }}
-    where {{ among_listed('session_group', listed) }}
-    group by session_key
-    union all
-    select session_key, 0, count(*), 0, 0, 0, null
-    from {{ ref('fct_goals') }}
-    where {{ among_listed('session_group', listed) }}
-    group by session_key
-    union all
-    select session_key, 0, 0, count(*), 0, 0, null
-    from {{ ref('fct_events') }}
-    where {{ among_listed('session_group', listed) }}
-    group by session_key
-    union all
-    select session_key, 0, 0, 0, count(*), 0, sum(cost_usd)
-    from {{ ref('fct_llm_requests') }}
-    where {{ among_listed('session_group', listed) }}
-    group by session_key
-    union all
-    select session_key, 0, 0, 0, 0, count(*), null
-    from {{ ref('fct_errors') }}
-    where {{ among_listed('session_group', listed) }}
-    group by session_key
-),
-
-facts as (
-    select
-        session_key,
-        sum(page_views) as page_views,
-        sum(goals) as goals,
-        sum(events) as events,
-        sum(requests) as requests,
-        sum(errors) as errors,
-        sum(cost_usd) as cost_usd
-    from counted
-    group by session_key
-),
-
-sessions as (
-    -- a closed one stands as it was: its facts are purged
+-- a closed one stands as it was: its facts are purged
+open_sessions as (
     select sessions.* from {{ ref('fct_sessions') }} as sessions
     inner join {{ ref('int_visits') }} as visits
         on sessions.session_group = visits.session_group and sessions.session_key = visits.session_key
     where {{ among_listed('sessions.session_group', listed) }}
+),
+
+-- grouped rather than joined: a join may be planned as each visit with each
+told as (
+    select
+        session_key, true as is_session, pages_visited as page_views, goal_count as goals, event_count as events,
+        llm_request_count as requests, error_count as errors, llm_cost_usd as cost_usd, bounce_session
+    from open_sessions
+    {% for fact, name in of_fact.items() %}
+    union all
+    select
+        session_key, false,
+        {% for count in counts %}
+        {{ 'count(*)' if count == name else 0 }},
+        {% endfor %}
+        {{ 'sum(cost_usd)' if fact == 'fct_llm_requests' else 'null' }}, null
+    from {{ ref(fact) }}
+    where {{ among_listed('session_group', listed) }}
+    group by session_key
+    {% endfor %}
+),
+
+compared as (
+    select
+        session_key,
+        {% for count in counts %}
+        sum({{ count }}) filter (where is_session) as {{ count }},
+        coalesce(sum({{ count }}) filter (where not is_session), 0) as {{ count }}_found,
+        {% endfor %}
+        sum(cost_usd) filter (where is_session) as cost_usd,
+        sum(cost_usd) filter (where not is_session) as cost_usd_found,
+        bool_or(bounce_session) as bounce_session
+    from told
+    group by session_key
+    having bool_or(is_session)
 )
 
-select sessions.session_key
-from sessions
-left join facts on sessions.session_key = facts.session_key
+select session_key
+from compared
 where
-    sessions.pages_visited <> coalesce(facts.page_views, 0)
-    or sessions.goal_count <> coalesce(facts.goals, 0)
-    or sessions.event_count <> coalesce(facts.events, 0)
-    or sessions.llm_request_count <> coalesce(facts.requests, 0)
-    or sessions.error_count <> coalesce(facts.errors, 0)
-    or sessions.llm_cost_usd is distinct from facts.cost_usd
-    or sessions.bounce_session <> (coalesce(facts.page_views, 0) = 1)
+    {% for count in counts %}
+    {{ count }} <> {{ count }}_found or
+    {% endfor %}
+    cost_usd is distinct from cost_usd_found
+    or bounce_session <> (page_views_found = 1)
 {%- endmacro %}
 
 

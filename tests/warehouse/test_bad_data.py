@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from ingest.connection import connect
@@ -111,6 +112,18 @@ def busiest_node(plan: dict[str, Any]) -> tuple[float, str]:
     return max([(looked_at, plan["Node Type"]), *map(busiest_node, plan.get("Plans", []))])
 
 
+def compiled_sql(kind: str) -> dict[str, str]:
+    """What dbt compiled last of a kind, by name; what unit tests compile lies in folders named for their files."""
+    folder = Path(os.environ["DBT_TARGET_PATH"], "compiled", "tidemark", kind)
+    return {path.stem: path.read_text() for path in folder.rglob("*.sql") if ".yml" not in str(path)}
+
+
+def rows_looked_at(connection: psycopg.Connection, query: str) -> tuple[float, str]:
+    """busiest_node() of a query."""
+    plans = connection.execute(f"explain (analyze, timing off, format json) {query}").fetchone()[0]
+    return busiest_node(plans[0]["Plan"])
+
+
 @pytest.fixture(scope="module")
 def crowded(make_warehouse) -> tuple[Warehouse, int]:
     """A warehouse full of crowds, built whole, and how many things they did in all."""
@@ -127,27 +140,39 @@ def crowded(make_warehouse) -> tuple[Warehouse, int]:
 def test_no_model_compares_each_with_each(crowded):
     """A deterministic measure of work: the rows that the busiest node of a plan looked at."""
     warehouse, done = crowded
-    # As the refresh just built them, whole; what unit tests compile lies in folders named for their files.
-    compiled = {
-        path.stem: path.read_text()
-        for path in Path(os.environ["DBT_TARGET_PATH"], "compiled", "tidemark", "models").rglob("*.sql")
-        if ".yml" not in str(path)
-    }
-    # Compiled names say of which database, too.
+    # As the refresh just built them, whole. Compiled names say of which database, too.
+    compiled = compiled_sql("models")
     with (
         under_one_name(warehouse.server) as server,
         contextlib.closing(connect(server, autocommit=True)) as connection,
     ):
-        work = {
-            model: busiest_node(
-                connection.execute(f"explain (analyze, timing off, format json) {compiled[model]}").fetchone()[0][0][
-                    "Plan"
-                ]
-            )
-            for model in MODELS_THAT_COMPARE
-        }
+        work = {model: rows_looked_at(connection, compiled[model]) for model in MODELS_THAT_COMPARE}
     assert 20 * done < CROWD * CROWD / 2
     assert {model: rows for model, rows in work.items() if rows[0] > 10 * done} == {}
+
+
+def test_no_hourly_test_compares_each_with_each(crowded):
+    """Every key there is listed as touched, as in the refresh after a long outage."""
+    warehouse, done = crowded
+    compiled = {name: query for name, query in compiled_sql("tests").items() if name.startswith("touched_")}
+    with (
+        under_one_name(warehouse.server) as server,
+        contextlib.closing(connect(server, autocommit=True)) as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        for kind, column in (
+            ("session_group", "session_group"),
+            ("fct_sessions.visitor_id", "visitor_id"),
+            ("fct_sessions.session_date", "session_date"),
+        ):
+            connection.execute(
+                f"insert into ops.touched (target, kind, key)"
+                f" select distinct 'prod', '{kind}', {column}::text from marts.fct_sessions"
+            )
+        connection.execute("analyze ops.touched")
+        work = {name: rows_looked_at(connection, query) for name, query in compiled.items()}
+    assert len(work) > 5
+    assert {name: rows for name, rows in work.items() if rows[0] > 10 * done} == {}
 
 
 def test_crowds_are_counted_right(crowded):
