@@ -31,7 +31,8 @@
 
 {#
     What a relation tells that may be watched, by quarter of an hour: `amounts` is expression to SQL, a count or sum of
-    rows that have it; `parts` is kind of part to column, at most two: who may have moved it.
+    rows that have it; rows that have none are left out before they are grouped. `parts` is kind of part to column, one
+    or two: who may have moved it.
 #}
 {% macro measured(relation, at, day, amounts, parts, workspace='workspace_id') -%}
     select
@@ -59,7 +60,9 @@
             count({{ amount }}) as measurements_{{ loop.index }}{{ ',' if not loop.last }}
             {% endfor %}
         from {{ relation }}
-        where {{ where_touched(day) }} and {{ at }} >= (select ops.horizon())
+        where
+            {{ where_touched(day) }} and {{ at }} >= (select ops.horizon())
+            {{ 'and num_nonnulls(' ~ amounts.values() | join(', ') ~ ') > 0' if '1' not in amounts.values() }}
         group by app_id, workspace_id, quarter_at, part_0, part_1
     ) as quarters
     cross join

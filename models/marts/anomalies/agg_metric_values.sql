@@ -60,17 +60,16 @@ watched as (
     from measurements
     inner join {{ ref('metrics') }} as metrics
         on measurements.relation = metrics.relation and measurements.expression = metrics.expression
-    -- each measurement once as itself, at place 0, and once for each of its parts
+    -- each measurement once for each of its parts: all have one of the first kind, and are told whole by those
     cross join
         lateral (
             values
-            (0, null, null),
             (1, measurements.part_kind_0, measurements.part_0),
             (2, measurements.part_kind_1, measurements.part_1)
         ) as part (place, kind, name)
     where
         (metrics.scope = 'app' or measurements.workspace_id is not null)
-        and (part.place = 0 or part.kind is not null)
+        and part.kind is not null
 ),
 
 parts as (
@@ -88,7 +87,7 @@ parts as (
         sum(amount) as amount,
         sum(measurements)::bigint as measurements,
         row_number() over (
-            partition by metric, scope, app_id, scope_value, bucket_at, place
+            partition by bucket_at, metric, scope, app_id, scope_value, place
             order by sum(amount) desc, part
         ) as rank
     from watched
@@ -105,14 +104,14 @@ buckets as (
         {{ utc_date('bucket_at') }} as bucket_date,
         grain_minutes,
         {{ measure_of(
-            'measure', 'sum(amount) filter (where place = 0)', 'sum(measurements) filter (where place = 0)'
+            'measure', 'sum(amount) filter (where place = 1)', 'sum(measurements) filter (where place = 1)'
         ) }} as value,
-        sum(measurements) filter (where place = 0)::bigint as observations,
+        sum(measurements) filter (where place = 1)::bigint as observations,
         jsonb_agg(
             jsonb_build_object(
                 'kind', part_kind, 'name', part, 'amount', trim_scale(round(amount, 6)), 'measurements', measurements
             ) order by place, rank
-        ) filter (where place > 0 and rank <= {{ anomaly_setting('parts_kept') }}) as parts
+        ) filter (where rank <= {{ anomaly_setting('parts_kept') }}) as parts
     from parts
     group by metric, measure, app_id, scope, scope_value, bucket_at, grain_minutes
 )
