@@ -27,17 +27,21 @@ value_rules as (
     where part = 'value'
 ),
 
--- most values fit no rule: all rules are asked at once first
+-- most values fit no rule: all rules are asked at once first, and each by itself of what is left
+suspects as materialized (
+    select * from properties
+    where value ~* (select string_agg(every_rule.pattern, '|') from value_rules as every_rule)
+),
+
 personal as (
     select
-        properties.event_date,
-        properties.event_name,
-        properties.property_name,
+        suspects.event_date,
+        suspects.event_name,
+        suspects.property_name,
         array_agg(distinct value_rules.rule order by value_rules.rule) as personal_rules
-    from properties
-    inner join value_rules on properties.value ~* value_rules.pattern
-    where properties.value ~* (select string_agg(every_rule.pattern, '|') from value_rules as every_rule)
-    group by properties.event_date, properties.event_name, properties.property_name
+    from suspects
+    inner join value_rules on suspects.value ~* value_rules.pattern
+    group by suspects.event_date, suspects.event_name, suspects.property_name
 ),
 
 counted as (
