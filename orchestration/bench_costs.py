@@ -101,8 +101,11 @@ def measure_costs(folder: Path) -> list[Measure]:
         database("tidemark_bench_fewer_requests", "template0") as short,
     ):
         load_requests(long, folder, REQUESTS)
-        floor = min(timed(lambda: build_floor(long)) for _ in range(TURNS))
-        build = build_whole(long, COSTS)
+        floors, builds = [], []
+        for _ in range(TURNS):
+            floors.append(timed(lambda: build_floor(long)))
+            builds.append(build_whole(long, COSTS))
+        floor, build = min(floors), min(builds)
         load_requests(short, folder, REQUESTS // 10)
         growth = refresh_seconds(long, folder) / refresh_seconds(short, folder)
     return [
