@@ -68,11 +68,16 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def heed_interrupts() -> None:
+    """Tests that run in the background of a shell ignore Ctrl-C, and what they start would too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start_refresh(environment: dict[str, str]) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "orchestration", "refresh", "--no-inbox", "--quiet"],
         env=without_server_variables() | {"TIDEMARK_AS_OF": AS_OF} | environment,
-        cwd=PROJECT_FOLDER, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=PROJECT_FOLDER, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts,
     )  # fmt: skip
 
 
@@ -134,9 +139,7 @@ def test_however_a_refresh_is_stopped_it_says_so_and_the_next_one_finishes_it(ow
 
     # the connection that holds the lock ended
     with held_at_a_model(warehouse.server, environment) as (running, holder, reader, _):
-        reader.execute(
-            "select pg_terminate_backend((select max(backend_pid) from ops.refreshes where phase = 'models'))"
-        )
+        reader.execute("select pg_terminate_backend(backend_pid) from ops.refreshes order by refresh_id desc limit 1")
         holder.rollback()
         _, said = running.communicate(timeout=600)
     assert running.returncode == 2
