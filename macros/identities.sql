@@ -217,24 +217,22 @@ where
 with
 
 {{ listed_keys(listed, 'text') }}
--- a closed one stands as it was: its facts are purged
-open_sessions as (
-    select sessions.* from {{ ref('fct_sessions') }} as sessions
-    inner join {{ ref('int_visits') }} as visits
-        on sessions.session_group = visits.session_group and sessions.session_key = visits.session_key
-    where {{ among_listed('sessions.session_group', listed) }}
-),
-
 -- grouped rather than joined: a join may be planned as each visit with each
 told as (
     select
-        session_key, true as is_session, pages_visited as page_views, goal_count as goals, event_count as events,
-        llm_request_count as requests, error_count as errors, llm_cost_usd as cost_usd, bounce_session
-    from open_sessions
+        session_key, true as is_session, false as is_open, pages_visited as page_views, goal_count as goals,
+        event_count as events, llm_request_count as requests, error_count as errors, llm_cost_usd as cost_usd,
+        bounce_session
+    from {{ ref('fct_sessions') }}
+    where {{ among_listed('session_group', listed) }}
+    union all
+    select session_key, false, true, 0, 0, 0, 0, 0, null, null
+    from {{ ref('int_visits') }}
+    where {{ among_listed('session_group', listed) }}
     {% for fact, name in of_fact.items() %}
     union all
     select
-        session_key, false,
+        session_key, false, false,
         {% for count in counts %}
         {{ 'count(*)' if count == name else 0 }},
         {% endfor %}
@@ -257,7 +255,8 @@ compared as (
         bool_or(bounce_session) as bounce_session
     from told
     group by session_key
-    having bool_or(is_session)
+    -- a closed one stands as it was: its facts are purged
+    having bool_or(is_session) and bool_or(is_open)
 )
 
 select session_key
@@ -362,25 +361,42 @@ where
 with
 
 {{ listed_keys(listed, 'text') }}
-sessions as (
-    select * from {{ ref('fct_sessions') }}
+-- grouped rather than joined: a join may be planned as each visit with each
+told as (
+    select
+        session_key, true as is_session, user_id, visitor_id,
+        null as sent_user_id, null as anonymous_id, null::timestamptz as started_at
+    from {{ ref('fct_sessions') }}
+    where {{ among_listed('session_group', listed) }}
+    union all
+    select session_key, false, null, null, user_id, anonymous_id, started_at
+    from {{ ref('int_visits') }}
     where {{ among_listed('session_group', listed) }}
 ),
 
-visits as (
-    select * from {{ ref('int_visits') }}
-    where {{ among_listed('session_group', listed) }}
+sessions as (
+    select
+        session_key,
+        max(user_id) as user_id,
+        (array_agg(visitor_id) filter (where is_session))[1] as visitor_id,
+        max(sent_user_id) as sent_user_id,
+        max(anonymous_id) as anonymous_id,
+        max(started_at) as started_at
+    from told
+    group by session_key
+    having bool_or(is_session) and not bool_and(is_session)
 )
 
 select sessions.session_key, sessions.user_id, aliases.user_id as expected_user_id
 from sessions
-inner join visits
-    on sessions.session_group = visits.session_group and sessions.session_key = visits.session_key
 left join {{ ref('visitor_aliases') }} as aliases
-    on visits.anonymous_id = aliases.anonymous_id
-    and (aliases.valid_from is null or visits.started_at >= aliases.valid_from)
-    and (aliases.valid_to is null or visits.started_at < aliases.valid_to)
+    on sessions.anonymous_id = aliases.anonymous_id
+    and (aliases.valid_from is null or sessions.started_at >= aliases.valid_from)
+    and (aliases.valid_to is null or sessions.started_at < aliases.valid_to)
 where
-    sessions.user_id is distinct from coalesce(visits.user_id, aliases.user_id)
-    or (aliases.visitor_id is not null and visits.user_id is null and sessions.visitor_id <> aliases.visitor_id)
+    sessions.user_id is distinct from coalesce(sessions.sent_user_id, aliases.user_id)
+    or (
+        aliases.visitor_id is not null and sessions.sent_user_id is null
+        and sessions.visitor_id <> aliases.visitor_id
+    )
 {%- endmacro %}
