@@ -30,7 +30,7 @@ from ingest.sample import AS_OF, write_sample
 from ingest.server import home_folder
 from ingest.streams.registry import NAMES
 from orchestration.bench_anomalies import measure_anomalies
-from orchestration.bench_build import CORE, build_floor, build_whole, write_sessions
+from orchestration.bench_build import CORE, FLOOR, build_and_floor, build_whole, write_sessions
 from orchestration.bench_costs import measure_costs
 from orchestration.bench_endpoints import measure_endpoints
 from orchestration.bench_measure import Measure, best_of_turns, timed
@@ -264,11 +264,7 @@ def measure_build(server: Server, folder: Path) -> list[Measure]:
     with connect(server) as connection:
         load_file(connection, events, stream="events")
     events.unlink()
-    floors, builds = [], []
-    for _ in range(RUNS):
-        floors.append(timed(lambda: build_floor(server)))
-        builds.append(build_whole(server, CORE))
-    floor, build = min(floors), min(builds)
+    build, floor = build_and_floor(server, CORE, FLOOR, RUNS)
     return [
         Measure("whole build of the core marts on 1 million events", build, "s"),
         Measure("the same over two hand-written tables", build / floor, "ratio", 10, 6, at_most=True),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from ingest.connection import Server, connect
 from ingest.errors import TidemarkError
+from orchestration.bench_measure import timed
 from orchestration.refresh import dbt_arguments, refreshing, variables_set
 
 FIRST_DAY, DAYS = datetime(2026, 3, 1, tzinfo=timezone.utc), 28
@@ -88,12 +89,12 @@ FLOOR = (
 )
 
 
-def build_floor(server: Server) -> None:
-    """Visits and daily statistics straight from raw events, by hand, on one connection."""
+def build_floor(server: Server, statements: Sequence[str] = FLOOR) -> None:
+    """Tables of the schema `floor` straight from raw, by hand, on one connection."""
     with connect(server) as connection:
         connection.execute("drop schema if exists floor cascade")
         connection.execute("create schema floor")
-        for statement in FLOOR:
+        for statement in statements:
             connection.execute(statement)
 
 
@@ -176,3 +177,12 @@ def build_whole(server: Server, selection: str) -> float:
             if not built.success:
                 raise TidemarkError(f"The whole build failed: {built.exception or 'see what dbt says above'}")
     return seconds
+
+
+def build_and_floor(server: Server, selection: str, statements: Sequence[str], turns: int) -> tuple[float, float]:
+    """Seconds of a whole build and of the hand-written floor below it, in turns, the best of each."""
+    floors, builds = [], []
+    for _ in range(turns):
+        floors.append(timed(lambda: build_floor(server, statements)))
+        builds.append(build_whole(server, selection))
+    return min(builds), min(floors)

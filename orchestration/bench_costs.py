@@ -11,7 +11,7 @@ from pathlib import Path
 from ingest.connection import Server, connect
 from ingest.load import load_file
 from ingest.migrate import migrate
-from orchestration.bench_build import build_whole
+from orchestration.bench_build import build_and_floor
 from orchestration.bench_measure import Measure, timed
 from orchestration.bench_refresh import copy_of, database
 from orchestration.refresh import refresh
@@ -85,14 +85,6 @@ def write_requests(path: Path, first: int, count: int, days: range) -> None:
             file.write(json.dumps(record) + "\n")
 
 
-def build_floor(server: Server) -> None:
-    """What the requests cost by day and model, by hand, on one connection."""
-    with connect(server) as connection:
-        connection.execute("drop schema if exists floor cascade")
-        connection.execute("create schema floor")
-        connection.execute(FLOOR)
-
-
 def measure_costs(folder: Path) -> list[Measure]:
     """A first build of all marts of costs over one hand-written statement; new requests after ten times the history."""
     os.environ["TIDEMARK_AS_OF"] = (FIRST_DAY + timedelta(days=DAYS + 2)).isoformat()
@@ -101,11 +93,7 @@ def measure_costs(folder: Path) -> list[Measure]:
         database("tidemark_bench_fewer_requests", "template0") as short,
     ):
         load_requests(long, folder, REQUESTS)
-        floors, builds = [], []
-        for _ in range(TURNS):
-            floors.append(timed(lambda: build_floor(long)))
-            builds.append(build_whole(long, COSTS))
-        floor, build = min(floors), min(builds)
+        build, floor = build_and_floor(long, COSTS, [FLOOR], TURNS)
         load_requests(short, folder, REQUESTS // 10)
         growth = refresh_seconds(long, folder) / refresh_seconds(short, folder)
     return [
