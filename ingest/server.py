@@ -209,6 +209,8 @@ def settings(memory_bytes: int, cpus: int, *, port: int, log: Path, small_shm: b
         "jit": "off",
         "fsync": "on",
         "synchronous_commit": "on",
+        # What a killed client was at ends soon after it, and so do its locks.
+        "client_connection_check_interval": "2s",
         "timezone": "UTC",
         "lc_messages": "C",
         "password_encryption": "scram-sha-256",

@@ -125,6 +125,29 @@ def test_what_the_server_is_set_to(place):
     assert ask(running, "select count(*) from pg_file_settings where error is not null") == 0
 
 
+def test_the_statement_of_a_killed_client_ends_soon_after_it(place):
+    running = embedded.start(place / "home")
+    client = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from ingest.connection import connect; connect().execute('select pg_sleep(3600)')",
+        ],
+        env=os.environ | {"TIDEMARK_HOME": str(place / "home")},
+        cwd=Path(__file__).parents[2],
+    )
+    sleeping = "select count(*) from pg_stat_activity where query = 'select pg_sleep(3600)'"
+    deadline = time.monotonic() + 60
+    while ask(running, sleeping) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    client.kill()
+    client.wait()
+    while ask(running, sleeping):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("memory", "buffers", "work"),
     [(GB // 2, "64MB", "8MB"), (4 * GB, "512MB", "16MB"), (64 * GB, "1024MB", "64MB")],
