@@ -9,7 +9,7 @@
     {% if is_incremental() %}
         insert into ops.touched (target, kind, key)
         select distinct '{{ target_mark() }}', 'event_day', (changed.key::date + next.days)::text
-        from {{ touched(['fct_events.event_date']) }} as changed (key)
+        from {{ touched(['whoever:fct_events.event_date']) }} as changed (key)
         cross join (values (0), (1)) as next (days)
     {% endif %}
 {% endmacro %}

@@ -68,26 +68,53 @@
 {% endmacro %}
 
 
-{# The rows of the listed keys make place for the selected ones; keys of `emits` whose rows changed are listed in turn. #}
+{#
+    The rows of the listed keys make place for the selected ones. Keys whose rows changed are listed in turn: of
+    `emits` whatever changed, of `emits_whoever` what changed but for whom it belongs to.
+#}
 {% macro get_incremental_touched_sql(arg_dict) %}
     {% set kept, selected = arg_dict['target_relation'], arg_dict['temp_relation'] %}
-    {% set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') %}
+    {% set quoted = arg_dict['dest_columns'] | map(attribute='quoted') | list %}
+    {% set columns = quoted | join(', ') %}
     {% set meta = config.get('meta', {}) %}
-    {% set of_listed_keys = is_listed(meta['touched'].keys() | first) %}
+    {% set key = meta['touched'].keys() | first %}
+    {% set of_listed_keys = is_listed(key) %}
+    {% set whatever, whoever = meta.get('emits', []), meta.get('emits_whoever', []) %}
 
-    {% for column in meta.get('emits', []) %}
+    {% if whatever or whoever %}
     insert into ops.touched (target, kind, key)
     with before as (select {{ columns }} from {{ kept }} where {{ of_listed_keys }}),
-    after as (select {{ columns }} from {{ selected }}),
+    -- the rows of a key that had none are new, and need no comparing
+    had_rows as (select distinct {{ key }} from before),
+    after as (select {{ columns }} from {{ selected }} where {{ key }} in (select {{ key }} from had_rows)),
+    added as (
+        select {{ (whatever + whoever) | unique | join(', ') }} from {{ selected }} as selected
+        where not exists (select from had_rows where had_rows.{{ key }} = selected.{{ key }})
+    ),
     changed as (
-        (select * from before except select * from after)
+        select -1 as balance, gone.* from (select * from before except select * from after) as gone
         union all
-        (select * from after except select * from before)
+        select 1, come.* from (select * from after except select * from before) as come
     )
+    {% for column in whatever %}
+    {{ 'union all' if not loop.first }}
     select distinct '{{ target_mark() }}', '{{ model.name }}.{{ column }}', {{ column }}::text
-    from changed
-    where {{ column }} is not null;
+    from (select {{ column }} from added union all select {{ column }} from changed) as differing
+    where {{ column }} is not null
     {% endfor %}
+    {% for column in whoever %}
+    {{ 'union all' if whatever or not loop.first }}
+    select distinct '{{ target_mark() }}', 'whoever:{{ model.name }}.{{ column }}', {{ column }}::text
+    from (
+        select {{ column }} from added
+        union all
+        select {{ column }} from changed
+        group by {{ quoted | reject('in', ['"visitor_id"', '"user_id"']) | join(', ') }}
+        having sum(balance) <> 0
+    ) as differing
+    where {{ column }} is not null
+    {% endfor %};
+    {% endif %}
 
     delete from {{ kept }} where {{ of_listed_keys }};
 

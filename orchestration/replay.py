@@ -162,11 +162,12 @@ def touch_keys(connection: psycopg.Connection, target: str, manifest: Mapping[st
     """
     for node in _in_order(manifest):
         meta = node["config"]["meta"]
-        if not meta.get("emits") or not _exists(connection, node):
+        emitted = emitted_kinds(node)
+        if not emitted or not _exists(connection, node):
             continue
         (key, kinds), *_ = meta["touched"].items()
-        for column in meta["emits"]:
-            parameters = days.parameters(target) | {"kind": f"{node['name']}.{column}", "kinds": kinds}
+        for kind, column in emitted.items():
+            parameters = days.parameters(target) | {"kind": kind, "kinds": kinds}
             if _type(connection, node, column) == "date":
                 connection.execute(DAYS, parameters)
                 continue
@@ -177,6 +178,16 @@ def touch_keys(connection: psycopg.Connection, target: str, manifest: Mapping[st
                 key_type=sql.SQL(meta.get("touched_type", "text")),
             )
             connection.execute(statement, parameters)
+
+
+def emitted_kinds(node: Mapping[str, Any]) -> dict[str, str]:
+    """Kind to column of the keys that a model of the manifest lists for those below it, as its strategy names them."""
+    meta = node["config"]["meta"]
+    return {
+        f"{prefix}{node['name']}.{column}": column
+        for prefix, named in (("", "emits"), ("whoever:", "emits_whoever"))
+        for column in meta.get(named, [])
+    }
 
 
 def _in_order(manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

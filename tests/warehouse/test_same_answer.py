@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 from collections.abc import Callable
 
 import pytest
 
+from ingest.connection import connect
+from orchestration.dbt_manifest import load_manifest
+from orchestration.model_state import incremental_models
 from tests.warehouse.conftest import Warehouse, assert_same
 
 
@@ -53,6 +58,80 @@ def test_a_second_refresh_changes_nothing(built_at_once):
     run = built_at_once.refresh()
     assert (run.touched_groups, run.rebuilt) == (0, [])
     assert_same(before, built_at_once.contents())
+
+
+def test_what_counts_whoever_came_is_the_same_for_others(built_at_once, copy_warehouse):
+    """Models that read `whoever:` kinds are not told who a row belongs to: of other people's rows they are equal."""
+    readers, facts = set(), set()
+    for node in incremental_models(load_manifest()).values():
+        for kinds in node["config"]["meta"].get("touched", {}).values():
+            heard = {kind.split(":")[1].split(".")[0] for kind in kinds if kind.startswith("whoever:")}
+            assert not any(kind.split(".")[0] in heard for kind in kinds), (
+                f"{node['name']} reads both kinds of one model"
+            )
+            if heard:
+                readers.add(node["name"])
+                facts |= heard
+    assert len(readers) > 4
+    warehouse = copy_warehouse(built_at_once)
+    before = warehouse.contents()
+    for name in facts:
+        owners = warehouse.query(
+            "select column_name::text from information_schema.columns where table_schema = 'marts' and table_name = %s"
+            " and column_name in ('visitor_id', 'user_id')",
+            name,
+        )
+        other = {"visitor_id": "gen_random_uuid()", "user_id": "md5(random()::text)"}
+        changes = ", ".join(f"{owner} = {other[owner]}" for (owner,) in owners)
+        with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+            connection.execute(f"update marts.{name} set {changes}")
+    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+        connection.execute("delete from ops.model_state where model = any(%s)", [list(readers)])
+    run = warehouse.refresh()
+    assert readers <= set(run.rebuilt)
+    assert not facts & set(run.rebuilt)
+    of_readers = [f"marts.{name}" for name in readers]
+    after = warehouse.contents()
+    assert_same({name: before[name] for name in of_readers}, {name: after[name] for name in of_readers})
+
+
+def test_a_sign_in_touches_the_days_of_visitors_not_those_of_events(make_warehouse):
+    """Three weeks later a visitor signs in: whose the visit was changes, what happened on its day does not."""
+    warehouse = make_warehouse()
+
+    def event(number: int, at: str, **more: str) -> bytes:
+        return json.dumps(
+            {
+                "eventId": f"e-{number}", "eventName": "page_view", "funnelId": "shop", "anonymousId": "a-1",
+                "sessionId": f"s-{at[:10]}", "timestamp": at, "pageUrl": "https://shop.example/",
+            } | more
+        ).encode()  # fmt: skip
+
+    warehouse.load("events", [event(1, "2026-03-01T10:00:00Z")])
+    warehouse.refresh()
+    with contextlib.closing(connect(warehouse.server, autocommit=True)) as connection:
+        # What a refresh took up is forgotten when it is done.
+        connection.execute("create table public.heard (kind text, key text)")
+        connection.execute(
+            "create function public.hear() returns trigger language plpgsql as"
+            " 'begin insert into public.heard values (new.kind, new.key); return null; end'"
+        )
+        connection.execute(
+            "create trigger hears after insert on ops.touched for each row execute function public.hear()"
+        )
+    warehouse.load("events", [event(2, "2026-03-22T10:00:00Z", userId="u-1")])
+    warehouse.refresh()
+    heard = set(warehouse.query("select kind, key from public.heard"))
+    for fact, column in (
+        ("fct_sessions", "session_date"),
+        ("fct_events", "event_date"),
+        ("fct_page_views", "view_date"),
+    ):
+        told = {key for kind, key in heard if kind == f"{fact}.{column}"}
+        whoever = {key for kind, key in heard if kind == f"whoever:{fact}.{column}"}
+        assert told == {"2026-03-01", "2026-03-22"}
+        assert whoever == {"2026-03-22"}
+    assert warehouse.query("select distinct user_id from marts.fct_events") == [("u-1",)]
 
 
 @pytest.mark.long

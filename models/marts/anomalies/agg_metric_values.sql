@@ -4,8 +4,9 @@
         meta={
             'touched': {
                 'bucket_date': [
-                    'fct_sessions.session_date', 'fct_page_views.view_date', 'fct_goals.goal_date',
-                    'fct_events.event_date', 'fct_llm_requests.request_date', 'agg_cost_daily.cost_date'
+                    'whoever:fct_sessions.session_date', 'whoever:fct_page_views.view_date',
+                    'whoever:fct_goals.goal_date', 'whoever:fct_events.event_date',
+                    'whoever:fct_llm_requests.request_date', 'agg_cost_daily.cost_date'
                 ]
             },
             'touched_type': 'date', 'emits': ['series_day']},

@@ -2,7 +2,7 @@
     config(
         meta={
             'touched': {'session_group': ['session_group', 'int_sessions.session_group']},
-            'emits': ['event_date']
+            'emits': ['event_date'], 'emits_whoever': ['event_date']
         },
         indexes=[
             {'columns': ['event_date', 'app_id', 'event_role']},

@@ -2,7 +2,7 @@
     config(
         meta={
             'touched': {'session_group': ['session_group', 'int_sessions.session_group']},
-            'emits': ['goal_date']
+            'emits': ['goal_date'], 'emits_whoever': ['goal_date']
         },
         indexes=[{'columns': ['goal_date', 'app_id']}, {'columns': ['session_key']}]
     )

@@ -2,7 +2,7 @@
     config(
         meta={
             'touched': {'session_group': ['session_group', 'int_sessions.session_group']},
-            'emits': ['view_date']
+            'emits': ['view_date'], 'emits_whoever': ['view_date']
         },
         indexes=[{'columns': ['view_date', 'app_id']}, {'columns': ['session_key']}]
     )

@@ -2,7 +2,7 @@
     config(
         meta={
             'touched': {'session_group': ['session_group', 'int_sessions.session_group', 'repriced_group']},
-            'emits': ['session_date', 'visitor_id']
+            'emits': ['session_date', 'visitor_id'], 'emits_whoever': ['session_date']
         },
         indexes=[
             {'columns': ['app_id', 'started_at']},

@@ -1,7 +1,7 @@
 {{
     config(
         meta={
-            'touched': {'stat_date': ['fct_sessions.session_date']},
+            'touched': {'stat_date': ['whoever:fct_sessions.session_date']},
             'touched_type': 'date'
         },
         indexes=[{'columns': ['stat_date']}]

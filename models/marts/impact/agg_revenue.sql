@@ -1,7 +1,7 @@
 {{
     config(
         meta={
-            'touched': {'revenue_date': ['fct_sessions.session_date']},
+            'touched': {'revenue_date': ['whoever:fct_sessions.session_date']},
             'touched_type': 'date'
         },
         indexes=[{'columns': ['revenue_date']}]

@@ -2,7 +2,7 @@
     config(
         meta={
             'touched': {
-                'usage_date': ['fct_sessions.session_date', 'fct_llm_requests.request_date']
+                'usage_date': ['whoever:fct_sessions.session_date', 'whoever:fct_llm_requests.request_date']
             },
             'touched_type': 'date'
         },

@@ -2,7 +2,7 @@
     config(
         meta={
             'touched': {'session_group': ['session_group', 'int_sessions.session_group', 'repriced_group']},
-            'emits': ['request_date']
+            'emits': ['request_date'], 'emits_whoever': ['request_date']
         },
         indexes=[{'columns': ['request_date']}, {'columns': ['request_id']}],
         pre_hook="{{ touch_repriced_groups() }}"

@@ -1,6 +1,6 @@
 {{
     config(
-        meta={'touched': {'event_date': ['fct_events.event_date']}, 'touched_type': 'date'}
+        meta={'touched': {'event_date': ['whoever:fct_events.event_date']}, 'touched_type': 'date'}
     )
 }}
 
