@@ -155,14 +155,25 @@ def session(chance: random.Random, visitor: int, start: datetime) -> Iterator[di
 
 
 def build_whole(server: Server, selection: str) -> float:
-    """Build the selected models whole, up to every load committed; returns the seconds dbt took, tests left out.
+    """Build the selected models whole, up to every load committed; returns the seconds dbt took, tests left out."""
+    return dbt_seconds(server, ["build", "--full-refresh", "--select", selection, *NO_TESTS])
+
+
+def bring_up_to_date(server: Server, selection: str) -> float:
+    """Refresh the selected tables up to every load committed; returns the seconds dbt took, tests left out."""
+    return dbt_seconds(server, ["run", "--select", selection, "--exclude", "config.materialized:view"])
+
+
+def dbt_seconds(server: Server, arguments: Sequence[str]) -> float:
+    """Seconds of a call of dbt within a refresh, its parsing and the refresh's own work left out.
 
     Raises:
         TidemarkError: the project does not parse, or a model failed.
     """
     from dbt.cli.main import dbtRunner
 
-    options = [*dbt_arguments("prod"), "--quiet"]
+    # as a refresh calls it
+    options = [*dbt_arguments("prod"), "--no-write-json", "--quiet"]
     with variables_set(server.environment()):
         parsed = dbtRunner().invoke(["parse", *options])
         if not parsed.success:
@@ -170,12 +181,10 @@ def build_whole(server: Server, selection: str) -> float:
         manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
         with refreshing(server, "prod", manifest) as run, variables_set(run.environment(server)):
             began = time.perf_counter()
-            built = dbtRunner(manifest=parsed.result).invoke(
-                ["build", "--full-refresh", "--select", selection, *NO_TESTS, *options]
-            )
+            built = dbtRunner(manifest=parsed.result).invoke([*arguments, *options])
             seconds = time.perf_counter() - began
             if not built.success:
-                raise TidemarkError(f"The whole build failed: {built.exception or 'see what dbt says above'}")
+                raise TidemarkError(f"The build failed: {built.exception or 'see what dbt says above'}")
     return seconds
 
 
