@@ -46,6 +46,8 @@ requests as (
     left join models on requests.model = models.model
     where
         {{ where_touched('requests.request_date') }}
+        -- nothing is read where there is no cost line at all
+        and exists (select from {{ ref('int_cost_lines') }})
         and (
             (requests.request_date, requests.model) in (
                 select statements.cost_date, spoken_of.model
