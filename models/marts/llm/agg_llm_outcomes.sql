@@ -1,7 +1,7 @@
 {{
     config(
         meta={
-            'touched': {'request_date': ['fct_llm_requests.request_date', 'baseline_date']},
+            'touched': {'request_date': ['whoever:fct_llm_requests.request_date', 'baseline_date']},
             'touched_type': 'date',
             'emits': ['request_date']
         },
