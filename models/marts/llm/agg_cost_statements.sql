@@ -98,9 +98,7 @@ items as (
 -- each in the narrowest statement that speaks of it, and in no other
 held_items as (
     select distinct on (items.item)
-        statements.charge_key,
-        statements.cost_date,
-        items.worth_usd
+        statements.charge_key, statements.cost_date, items.worth_usd
     from items
     inner join statements on items.cost_date = statements.cost_date and {{ is_within('items', 'statements') }}
     order by
