@@ -2,7 +2,7 @@
     The work list, and what of it is a model's own: `keys_to_replace`, a table that the materialization fills for the model
     at hand, so that each is planned by how many keys there are. A kind is `session_group`, `workspace` or `cost` (put
     there by a refresh from the new loads) or `<model>.<column>`: the keys of the rows that model changed, those it left
-    behind included.
+    behind included; with `whoever:` before it, of rows that changed in more than whom they belong to.
 #}
 
 {% macro touched(kinds) -%}
