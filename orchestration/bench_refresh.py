@@ -77,7 +77,7 @@ def measure_growth(folder: Path) -> list[Measure]:
             12,
             8,
         ),
-        Measure(f"refresh with {MANY_NEW:,} new events after {history}, tests included", many, "s"),
+        Measure(f"refresh with {MANY_NEW:,} new events after {history}, tests included", many, "s", 12, 8),
         Measure(f"closing a day of {history}, the refresh after it included", closing_long, "s"),
         Measure(
             f"closing a day of {history} over the same of a tenth of it",
@@ -91,16 +91,20 @@ def measure_growth(folder: Path) -> list[Measure]:
 
 def refresh_with(server: Server, folder: Path, count: int, per_day: int) -> float:
     """Seconds of a refresh with so many records of the day after the history."""
+    load_new(server, folder, count, per_day)
+    return timed(lambda: refresh(server, quiet=True))
+
+
+def load_new(server: Server, folder: Path, count: int, per_day: int) -> None:
+    """Load so many records of the day after the history."""
     with connect(server) as connection:
         load_day(connection, folder, DAYS[-1] + 1, list(day_of_events(DAYS[-1] + 1, count, per_day)))
-    return timed(lambda: refresh(server, quiet=True))
 
 
 def core_seconds_with(history: Server, folder: Path, count: int, per_day: int) -> float:
     """Seconds of dbt's for the core marts, and all they are made of, in a refresh with so many records."""
     with copy_of(history) as server:
-        with connect(server) as connection:
-            load_day(connection, folder, DAYS[-1] + 1, list(day_of_events(DAYS[-1] + 1, count, per_day)))
+        load_new(server, folder, count, per_day)
         return bring_up_to_date(server, CORE)
 
 
