@@ -11,11 +11,11 @@ from tests.warehouse.conftest import assert_same, kill_at_a_random_moment
 MAINTAIN = """
 from ingest.connection import resolve
 from orchestration.maintenance import maintain
-maintain(resolve(start=False), days_ahead=150)
+maintain(resolve(start=False), days_ahead=30)
 """
 AHEAD = """
 select count(*) from pg_class
-where relispartition and relnamespace = 'raw'::regnamespace and relname ~ to_char(current_date + 150, 'YYYYMMDD')
+where relispartition and relnamespace = 'raw'::regnamespace and relname ~ to_char(current_date + 30, 'YYYYMMDD')
 """
 UNVACUUMED = "select count(*) from pg_stat_user_tables where schemaname = 'marts' and n_dead_tup > 0"
 
@@ -31,7 +31,7 @@ def test_maintenance_killed_at_moments_nobody_chose_is_done_by_running_it_again(
         connection.execute("update marts.fct_sessions set event_count = event_count")
     for _ in range(kills):
         kill_at_a_random_moment(warehouse, ["-c", MAINTAIN], longest=3)
-    done = maintain(warehouse.server, days_ahead=150)
+    done = maintain(warehouse.server, days_ahead=30)
     assert done.left == []
     assert warehouse.query(AHEAD)[0][0] > 0
     assert warehouse.query(UNVACUUMED) == [(0,)]
