@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from orchestration.environments import environment
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 TARGETS = ("prod", "dev")
+
+# Seconds that a lock is asked for: the server notices within two that the client which held it was killed.
+LOCK_PATIENCE = 4.0
 
 
 @dataclass
@@ -115,12 +119,13 @@ def take_lock(connection: psycopg.Connection, mark: str) -> None:
     """Take a target's refresh lock for as long as the connection lives.
 
     Raises:
-        TidemarkError: another process has it, or the schema is not there.
+        TidemarkError: another process has it and keeps it for LOCK_PATIENCE seconds, or the schema is not there.
     """
+    ask = "select pg_try_advisory_lock(hashtext('tidemark.refresh'), hashtext(%s))"
+    until = time.monotonic() + LOCK_PATIENCE
     try:
-        held = connection.execute(
-            "select pg_try_advisory_lock(hashtext('tidemark.refresh'), hashtext(%s))", [mark]
-        ).fetchone()[0]
+        while not (held := connection.execute(ask, [mark]).fetchone()[0]) and time.monotonic() < until:
+            time.sleep(0.1)
         if held:
             return
         holder = connection.execute(

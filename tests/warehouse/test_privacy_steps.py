@@ -115,7 +115,7 @@ def test_one_killed_half_way_is_finished_by_the_next(fresh_database, home):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         waiting.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tidemark privacy'"
+            "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'tidemark privacy'"
         )
         blocking.rollback()
     # Nothing is changed yet; what comes is refused already.

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from psycopg import sql
 
 from ingest.connection import connect
 from ingest.errors import TidemarkError
-from orchestration.refresh import PROJECT_FOLDER
+from orchestration.refresh import PROJECT_FOLDER, take_lock
 from tests.warehouse.conftest import Warehouse, assert_same, copied_project, without_server_variables
 
 
@@ -274,6 +275,19 @@ def test_two_refreshes_at_once_are_refused_with_who_runs(warehouse):
             warehouse.refresh()
         # dbt by hand asks the same lock
         assert dbt(warehouse, "run", "--select", "stg_events").returncode != 0
+
+
+def test_the_lock_of_who_was_killed_just_now_is_waited_for(warehouse):
+    take = "select pg_advisory_lock(hashtext('tidemark.refresh'), hashtext('prod'))"
+    with contextlib.closing(connect(warehouse.server, autocommit=True)) as killed:
+        killed.execute(take)
+        ends = threading.Timer(1, killed.close)
+        ends.start()
+        with contextlib.closing(connect(warehouse.server, autocommit=True)) as next_one:
+            take_lock(next_one, "prod")
+            assert killed.closed
+            held = "select count(*) from pg_locks where locktype = 'advisory' and granted and pid = %s"
+            assert warehouse.query(held, next_one.info.backend_pid) == [(1,)]
 
 
 def dbt(warehouse: Warehouse, *arguments: str) -> subprocess.CompletedProcess:

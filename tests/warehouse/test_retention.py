@@ -170,8 +170,8 @@ def started(warehouse: Warehouse) -> Iterator[subprocess.Popen]:
         running.kill()
         running.wait()
         warehouse.query(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tidemark retention'"
-            " and datname = current_database()"
+            "select pg_terminate_backend(pid, 60000) from pg_stat_activity"
+            " where application_name = 'tidemark retention' and datname = current_database()"
         )
 
 
