@@ -63,6 +63,12 @@ session_rows as (
     where {{ where_touched('session_group') }}
 ),
 
+people as (
+    select session_group, anonymous_id, user_id, min(occurred_at) as first_at
+    from session_rows
+    group by session_group, anonymous_id, user_id
+),
+
 -- a session that was anonymous and then had a user
 same_session as (
     select
@@ -72,14 +78,14 @@ same_session as (
         users.signed_in_at,
         'shared session' as evidence
     from (
-        select session_group, user_id, min(occurred_at) as signed_in_at
-        from session_rows
+        select session_group, user_id, min(first_at) as signed_in_at
+        from people
         where user_id is not null
         group by session_group, user_id
     ) as users
     inner join (
-        select session_group, anonymous_id, min(occurred_at) as first_at
-        from session_rows
+        select session_group, anonymous_id, min(first_at) as first_at
+        from people
         where anonymous_id is not null
         group by session_group, anonymous_id
     ) as visitors

@@ -19,9 +19,12 @@ counters as (
     ) as known (role, counter)
 ),
 
+-- the few that may tell of one
 events as (
     select * from {{ ref('fct_events') }}
-    where {{ where_touched('session_group') }}
+    where
+        (event_role in (select role from counters) or event_name in ('session_increment', 'session_upsert'))
+        and {{ where_touched('session_group') }}
 ),
 
 -- three ways to tell of the same messages
