@@ -46,11 +46,14 @@ closed_groups as (
     from owners
     inner join intermediate.int_merged_groups as merged on owners.session_group = merged.merged_group
     union
-    select session_group from raw.session_batches where carried
+    select session_group from raw.session_batches
+    where carried and received_at between %(carried_from)s and %(carried_to)s
     union
-    select session_group from raw.events where carried
+    select session_group from raw.events
+    where carried and received_at between %(carried_from)s and %(carried_to)s
     union
-    select session_group from raw.llm_requests where carried
+    select session_group from raw.llm_requests
+    where carried and received_at between %(carried_from)s and %(carried_to)s
 ),
 
 -- with those that tell more of a batch of theirs: somebody signed in or out in the middle of it
@@ -388,8 +391,23 @@ where sent.session_group = groups.session_group
 """
 LET_GO = """
 update raw.{stream} as sent set carried = false
-where sent.carried and not exists (
+where sent.carried and sent.received_at between %(carried_from)s and %(carried_to)s and not exists (
     select from closing_groups as groups where sent.session_group = groups.session_group and ({stands})
+)
+"""
+
+# When what is carried now was received: the next closing looks nowhere else.
+CARRIED_SPAN = """
+update ops.horizon set (carried_from, carried_to) = (
+    select coalesce(min(received_at), 'infinity'), coalesce(max(received_at), '-infinity')
+    from ({carried}) as carried
+)
+"""
+STILL_CARRIED = """
+select received_at from raw.{stream}
+where carried and (
+    received_at between %(carried_from)s and %(carried_to)s
+    or received_at >= %(first_received)s and received_at < %(received_by)s
 )
 """
 
@@ -410,7 +428,10 @@ def close_days(connection: psycopg.Connection, old: datetime | None, horizon: da
     many visits were closed. The caller holds the refresh lock and a transaction.
     """
     variables = project_variables()
+    carried_from, carried_to = carried_span(connection)
     values: dict[str, Any] = {
+        "carried_from": carried_from,
+        "carried_to": carried_to,
         "horizon": horizon,
         "old_horizon": old or "-infinity",
         "day": horizon.date(),
@@ -438,7 +459,14 @@ def close_days(connection: psycopg.Connection, old: datetime | None, horizon: da
     for stream, stands in STANDS.items():
         for statement in (CARRY, LET_GO):
             connection.execute(statement.format(stream=stream, time=TIMES[stream], stands=stands), values)
+    carried = " union all ".join(STILL_CARRIED.format(stream=stream) for stream in STANDS)
+    connection.execute(CARRIED_SPAN.format(carried=carried), values)
     connection.execute(TOUCH)
     connection.execute("update ops.horizon set horizon = %(horizon)s", values)
     connection.execute("insert into ops.closings (horizon, published_seq) values (%(horizon)s, %(seen)s)", values)
     return visits
+
+
+def carried_span(connection: psycopg.Connection) -> tuple[str, str]:
+    """When the first and the last of the carried rows were received, as text: either may be infinite."""
+    return connection.execute("select carried_from::text, carried_to::text from ops.horizon").fetchone()

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from ingest.connection import Server, connect
 from ingest.errors import TidemarkError
-from orchestration.closing import STANDS, close_days
+from orchestration.closing import STANDS, carried_span, close_days
 from orchestration.refresh import take_lock
 
 MARK = "prod"
@@ -78,8 +78,12 @@ def purge(server: Server, before: date | datetime, streams: tuple[str, ...] = PU
         take_lock(connection, MARK)
         visits = close(connection, new) or 0
         dropped = _drop_partitions(connection, streams)
+        span = carried_span(connection)
         carried = sum(
-            connection.execute(f"select count(*) from raw.{stream} where carried").fetchone()[0] for stream in STANDS
+            connection.execute(
+                f"select count(*) from raw.{stream} where carried and received_at between %s and %s", span
+            ).fetchone()[0]
+            for stream in STANDS
         )
         return Purge(horizon(connection), visits, carried, dropped)
 
