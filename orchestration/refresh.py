@@ -115,14 +115,14 @@ def set_phase(server: Server, refresh: Refresh, phase: str) -> None:
         connection.execute("update ops.refreshes set phase = %s where refresh_id = %s", [phase, refresh.refresh_id])
 
 
-def take_lock(connection: psycopg.Connection, mark: str) -> None:
+def take_lock(connection: psycopg.Connection, mark: str, patience: float = LOCK_PATIENCE) -> None:
     """Take a target's refresh lock for as long as the connection lives.
 
     Raises:
-        TidemarkError: another process has it and keeps it for LOCK_PATIENCE seconds, or the schema is not there.
+        TidemarkError: another process has it and keeps it for `patience` seconds, or the schema is not there.
     """
     ask = "select pg_try_advisory_lock(hashtext('tidemark.refresh'), hashtext(%s))"
-    until = time.monotonic() + LOCK_PATIENCE
+    until = time.monotonic() + patience
     try:
         while not (held := connection.execute(ask, [mark]).fetchone()[0]) and time.monotonic() < until:
             time.sleep(0.1)

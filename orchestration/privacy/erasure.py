@@ -15,7 +15,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -224,7 +224,7 @@ def _no_refresh(connection: psycopg.Connection[Any], wait_seconds: float) -> Ite
     held: list[str] = []
     try:
         for mark in sorted(marks):
-            _patiently(lambda mark=mark: take_lock(connection, mark), wait_seconds)
+            take_lock(connection, mark, wait_seconds)
             held.append(mark)
         yield
     finally:
@@ -232,23 +232,20 @@ def _no_refresh(connection: psycopg.Connection[Any], wait_seconds: float) -> Ite
             connection.execute("select pg_advisory_unlock(hashtext('tidemark.refresh'), hashtext(%s))", [mark])
 
 
-def _patiently(attempt: Callable[[], Any], wait_seconds: float) -> Any:
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            return attempt()
-        except TidemarkError as error:
-            if "Another refresh" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(1)
-
-
 def _rebuild(server: Server, wait_seconds: float) -> None:
     with connect(server, autocommit=True) as connection:
         row = connection.execute("select completed_seq from ops.bounds where target = %s", [MARK]).fetchone()
-    if row is not None:
+    if row is None:
         # Where nothing was ever built there is nothing to forget.
-        _patiently(lambda: refresh(server, MARK, quiet=True), wait_seconds)
+        return
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            refresh(server, MARK, quiet=True)
+            return
+        except TidemarkError as error:
+            if "Another refresh" not in str(error) or time.monotonic() > deadline:
+                raise
 
 
 def _drop_dev_targets(connection: psycopg.Connection[Any]) -> int:
