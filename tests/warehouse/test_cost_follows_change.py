@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from datetime import date
 
 import pytest
 from psycopg import sql
 
 from ingest.connection import connect
+from orchestration.purge import purge
 from orchestration.refresh import dbt_arguments, refreshing
 from tests.warehouse.conftest import Warehouse, assert_same
 
@@ -31,17 +33,18 @@ def event(session: str, at: str, **more: object) -> bytes:
 
 
 @contextlib.contextmanager
-def locked(warehouse: Warehouse, days: list[str]) -> Iterator[None]:
-    """Nobody can plan or read a query on the partitions of these days; who tries fails after five seconds."""
+def locked(warehouse: Warehouse, days: list[str], tables: str = "", at_least: int = 9) -> Iterator[None]:
+    """Nobody can plan or read a query on the partitions of these days; who tries fails after five seconds. Of the
+    tables whose name fits, so many partitions a day at least."""
     with contextlib.closing(connect(warehouse.server)) as connection:
         name = sql.Identifier(warehouse.server.database)
         connection.execute(sql.SQL("alter database {} set lock_timeout = '5s'").format(name))
         connection.commit()
         partitions = connection.execute(
             "select oid::regclass::text from pg_class where relkind = 'r' and relispartition and relname ~ %s",
-            ["|".join(day.replace("-", "") for day in days)],
+            [f"^{tables}.*({'|'.join(day.replace('-', '') for day in days)})"],
         ).fetchall()
-        assert len(partitions) >= 9 * len(days)
+        assert len(partitions) >= at_least * len(days)
         for (partition,) in partitions:
             connection.execute(f"lock table {partition} in access exclusive mode")
         yield
@@ -79,6 +82,13 @@ def test_days_that_no_touched_group_was_received_on_are_not_even_planned(warehou
         "select session_group, event_count, user_id from marts.fct_sessions"
         " where session_date >= '2026-03-03' order by 1"
     ) == [("s:s2", 2, "u2"), ("s:s9", 1, None)]
+
+
+def test_closing_a_day_plans_no_partition_of_days_its_groups_were_not_received_on(warehouse):
+    # requests are asked for by their id on every day: one may have been told again
+    with locked(warehouse, ["2026-04-12", "2026-05-30"], tables="(events|session_batches)_", at_least=5):
+        done = purge(warehouse.server, date(2026, 3, 2))
+    assert (done.closed_visits, done.carried_rows) == (1, 0)
 
 
 def test_groups_received_on_several_days_are_read_whole(make_warehouse, small_sample):
