@@ -31,8 +31,8 @@
     The visit a timed row belongs to: joins int_sessions as `visits`. Only visits of the row's stretch are compared with
     it: with all of its group's, a visitor of years would take the square of his events.
 #}
-{% macro join_visits(relation, at_column, group_column='session_group') -%}
-    inner join (
+{% macro join_visits(relation, at_column, group_column='session_group', kind='inner') -%}
+    {{ kind }} join (
         select
             visits.*,
             case when places.is_last then {{ stretch('session_group', 'ended_at') }}

@@ -24,78 +24,83 @@ merged as (
     where {{ where_touched('session_group') }}
 ),
 
--- an event sent twice is one event
-events as (
-    select distinct on ({{ owner_group('sent') }}, sent.event_id)
-        {{ owner_group('sent') }} as owner_group,
-        sent.*
-    from {{ ref('int_enriched_events') }} as sent
-    left join merged on sent.session_group = merged.session_group
-    where {{ where_touched_in_raw('sent.session_group', 'sent.received_at') }}
-    order by {{ owner_group('sent') }}, sent.event_id, sent.occurred_at, sent.content_hash
+sent as (
+    select {{ owner_group('events') }} as owner_group, events.*
+    from {{ ref('int_enriched_events') }} as events
+    left join merged on events.session_group = merged.session_group
+    where {{ where_touched_in_raw('events.session_group', 'events.received_at') }}
 ),
 
-final as (
+told as (
     select
         -- ids
-        events.owner_group as session_group,
-        events.event_id,
+        sent.owner_group as session_group,
+        sent.event_id,
         visits.session_key,
         visits.visitor_id,
-        coalesce(events.user_id, visits.user_id) as user_id,
-        events.anonymous_id,
-        coalesce(events.app_id, visits.app_id) as app_id,
-        events.workspace_id,
-        events.project_id,
-        events.team_id,
-        events.org_id,
-        events.plan,
+        coalesce(sent.user_id, visits.user_id) as user_id,
+        sent.anonymous_id,
+        coalesce(sent.app_id, visits.app_id) as app_id,
+        sent.workspace_id,
+        sent.project_id,
+        sent.team_id,
+        sent.org_id,
+        sent.plan,
 
         -- what
-        events.event_name,
-        events.event_category,
-        coalesce(roles.role, case when events.event_category = 'error' then 'error' else 'other' end) as event_role,
-        events.retention_class,
-        coalesce(events.is_conversion, roles.is_conversion, false) as is_conversion,
+        sent.event_name,
+        sent.event_category,
+        coalesce(roles.role, case when sent.event_category = 'error' then 'error' else 'other' end) as event_role,
+        sent.retention_class,
+        coalesce(sent.is_conversion, roles.is_conversion, false) as is_conversion,
 
         -- times
-        events.occurred_at,
-        {{ utc_date('events.occurred_at') }} as event_date,
+        sent.occurred_at,
+        {{ utc_date('sent.occurred_at') }} as event_date,
 
         -- where
-        events.page,
-        events.query_string,
-        events.page_title,
-        events.referrer_domain,
-        events.landing_path,
-        {{ url_query('events.landing_page') }} as landing_query,
-        events.utm_source,
-        events.utm_medium,
-        events.utm_campaign,
+        sent.page,
+        sent.query_string,
+        sent.page_title,
+        sent.referrer_domain,
+        sent.landing_path,
+        {{ url_query('sent.landing_page') }} as landing_query,
+        sent.utm_source,
+        sent.utm_medium,
+        sent.utm_campaign,
 
         -- client
-        events.device_type,
-        events.browser_name,
-        events.browser_version,
-        events.os_name,
-        events.os_version,
-        coalesce(events.is_bot, false) as is_bot,
-        events.screen_width,
-        events.screen_height,
-        events.country_code,
-        events.city,
+        sent.device_type,
+        sent.browser_name,
+        sent.browser_version,
+        sent.os_name,
+        sent.os_version,
+        coalesce(sent.is_bot, false) as is_bot,
+        sent.screen_width,
+        sent.screen_height,
+        sent.country_code,
+        sent.city,
 
         -- measures
-        events.revenue,
-        events.currency,
-        {{ to_number("coalesce(events.properties ->> 'response_time_ms', events.properties ->> 'responseTimeMs')") }}
-            as response_ms,
-        {{ to_number("coalesce(events.properties ->> 'load_time_ms', events.properties ->> 'loadTimeMs')") }}
-            as load_ms,
-        events.properties
-    from events
-    {{ join_visits('events', 'occurred_at', 'owner_group') }}
-    left join {{ ref('event_roles') }} as roles on events.event_name = roles.event_name
+        sent.revenue,
+        sent.currency,
+        sent.properties,
+        sent.content_hash
+    from sent
+    {{ join_visits('sent', 'occurred_at', 'owner_group', kind='left') }}
+    left join {{ ref('event_roles') }} as roles on sent.event_name = roles.event_name
+),
+
+-- an event sent twice is one event, the first one told: of one told in a closed visit none is left
+once as (
+    select distinct on (session_group, event_id) *
+    from told
+    order by session_group, event_id, occurred_at, content_hash
 )
 
-select * from final
+select
+    {{ contracted_columns('fct_events') | reject('in', ['response_ms', 'load_ms']) | join(', ') or '*' }},
+    {{ to_number("coalesce(properties ->> 'response_time_ms', properties ->> 'responseTimeMs')") }} as response_ms,
+    {{ to_number("coalesce(properties ->> 'load_time_ms', properties ->> 'loadTimeMs')") }} as load_ms
+from once
+where session_key is not null
