@@ -20,7 +20,8 @@ paths as (
     where {{ where_touched('session_group') }}
 ),
 
-page_events as (
+-- a whole build reads the events again sooner than it keeps a copy of them
+page_events as {{ 'not materialized' if not is_incremental() }} (
     select * from {{ ref('fct_events') }}
     where event_role = 'page_view' and page is not null and {{ where_touched('session_group') }}
 ),
