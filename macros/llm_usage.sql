@@ -45,20 +45,29 @@
     the UTC day, so that a day can be built by itself.
 #}
 {% macro requests_asked_again(condition) -%}
+    with
+
+    -- read once: most requests name no message and no chat
+    candidates as (
+        select
+            session_group, request_key, request_date, app_id, message_id, chat_id, requested_at,
+            regenerated,
+            stopped or status = 'stopped' as is_stopped
+        from {{ ref('fct_llm_requests') }}
+        where (regenerated or message_id is not null or chat_id is not null) and {{ condition }}
+    )
+
     select session_group, request_key
-    from {{ ref('fct_llm_requests') }}
-    where regenerated and {{ condition }}
+    from candidates
+    where regenerated
     union
     -- the same message, later
     select asked.session_group, asked.request_key
-    from (
-        select * from {{ ref('fct_llm_requests') }}
-        where message_id is not null and {{ condition }}
-    ) as asked
+    from candidates as asked
     inner join (
         select request_date, app_id, message_id, max(requested_at) as last_asked_at
-        from {{ ref('fct_llm_requests') }}
-        where message_id is not null and {{ condition }}
+        from candidates
+        where message_id is not null
         group by request_date, app_id, message_id
         having count(*) > 1
     ) as messages using (request_date, app_id, message_id)
@@ -66,16 +75,11 @@
     union
     -- a generation that was stopped, and its chat asked on at once
     select stopped.session_group, stopped.request_key
-    from (
-        select * from {{ ref('fct_llm_requests') }}
-        where (stopped or status = 'stopped') and chat_id is not null and {{ condition }}
-    ) as stopped
-    inner join (
-        select request_date, app_id, chat_id, requested_at from {{ ref('fct_llm_requests') }}
-        where chat_id is not null and {{ condition }}
-    ) as later using (request_date, app_id, chat_id)
+    from candidates as stopped
+    inner join candidates as later using (request_date, app_id, chat_id)
     where
-        later.requested_at > stopped.requested_at
+        stopped.is_stopped
+        and later.requested_at > stopped.requested_at
         and later.requested_at <= stopped.requested_at
         + {{ llm_setting('retry_seconds') }} * interval '1 second'
 {%- endmacro %}
