@@ -13,7 +13,7 @@ from typing import Any
 from ingest.connection import Server, connect
 from ingest.errors import TidemarkError
 from orchestration.bench_measure import timed
-from orchestration.refresh import dbt_arguments, refreshing, variables_set
+from orchestration.refresh import dbt_arguments, project_parsed, refreshing, variables_set
 
 FIRST_DAY, DAYS = datetime(2026, 3, 1, tzinfo=timezone.utc), 28
 EVENTS_OF_SESSION = (12, 25)
@@ -170,21 +170,19 @@ def dbt_seconds(server: Server, arguments: Sequence[str]) -> float:
     Raises:
         TidemarkError: the project does not parse, or a model failed.
     """
-    from dbt.cli.main import dbtRunner
-
     # as a refresh calls it
     options = [*dbt_arguments("prod"), "--no-write-json", "--quiet"]
-    with variables_set(server.environment()):
-        parsed = dbtRunner().invoke(["parse", *options])
-        if not parsed.success:
-            raise TidemarkError(f"The dbt project does not parse: {parsed.exception}")
-        manifest = parsed.result.writable_manifest().to_dict(omit_none=False)
-        with refreshing(server, "prod", manifest) as run, variables_set(run.environment(server)):
-            began = time.perf_counter()
-            built = dbtRunner(manifest=parsed.result).invoke([*arguments, *options])
-            seconds = time.perf_counter() - began
-            if not built.success:
-                raise TidemarkError(f"The build failed: {built.exception or 'see what dbt says above'}")
+    with (
+        variables_set(server.environment()),
+        project_parsed(options) as (runner, manifest),
+        refreshing(server, "prod", manifest) as run,
+        variables_set(run.environment(server)),
+    ):
+        began = time.perf_counter()
+        built = runner.invoke([*arguments, *options])
+        seconds = time.perf_counter() - began
+        if not built.success:
+            raise TidemarkError(f"The build failed: {built.exception or 'see what dbt says above'}")
     return seconds
 
 
