@@ -16,9 +16,11 @@ visits as (
     where {{ where_touched('session_group') }}
 ),
 
+-- `offset 0`: without it the planner works a request's price out anew for every column that is made of it
 requests as (
     select * from {{ ref('int_llm_request_costs') }}
     where {{ where_touched('session_group') }}
+    offset 0 -- noqa: AM09
 ),
 
 session_metadata as (
