@@ -29,7 +29,9 @@
     how few rows a condition leaves; nor is a merge join, which sorts wide rows where a hash table of narrow ones does.
 #}
 {% macro plan_whole_build(always=false) %}
-    {% if always or not is_incremental() %}set local enable_nestloop = off; set local enable_mergejoin = off{% endif %}
+    {% if always or (model.config.materialized != 'view' and not is_incremental()) -%}
+        set local enable_nestloop = off; set local enable_mergejoin = off
+    {%- endif %}
 {% endmacro %}
 
 
