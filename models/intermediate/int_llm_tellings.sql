@@ -17,6 +17,7 @@ server_rows as (
         sent.session_group,
         sent.content_hash,
         sent.user_id,
+        sent.anonymous_id,
         sent.app_id,
         entry.place,
         entry.value as entry
@@ -40,6 +41,7 @@ select
     entry ->> 'chat_id' as chat_id,
     app_id,
     server_rows.user_id,
+    server_rows.anonymous_id,
     entry ->> 'model' as model,
     {{ to_number("entry ->> 'status_code'") }}::integer as status_code,
     case
@@ -65,6 +67,7 @@ select
     null as chat_id,
     app_id,
     user_id,
+    anonymous_id,
     entry ->> 'model' as model,
     null::integer as status_code,
     case when entry ->> 'model' = 'unknown' and (entry ->> 'tokens')::bigint = 0 then 'stopped' else 'success' end

@@ -7,7 +7,8 @@
 
 with
 
-merged as (
+-- a copy of them would keep a whole build from sorting in parallel
+merged as not materialized (
     select * from {{ ref('int_merged_groups') }}
     where {{ where_touched('session_group') }}
 ),
@@ -16,13 +17,6 @@ starts as (
     select session_group, started_at, user_id, anonymous_id, app_id
     from {{ ref('int_batch_snapshots') }}
     where snapshot_number = 1 and {{ where_touched('session_group') }}
-),
-
-server_rows as (
-    select session_group, (entry.value ->> 'timestamp')::timestamptz as occurred_at, user_id, anonymous_id, app_id
-    from {{ ref('stg_session_batches') }}
-    cross join lateral jsonb_array_elements(llm_interactions) as entry
-    where is_server_row and {{ where_touched_in_raw('session_group', 'received_at') }}
 ),
 
 events as (
@@ -39,8 +33,6 @@ requests as (
 
 raw_activities as (
     select * from starts
-    union all
-    select * from server_rows
     union all
     select * from events
     union all
@@ -64,6 +56,10 @@ told_activities as (
     select session_group, occurred_at, user_id, anonymous_id, app_id
     from {{ ref('int_batch_entries') }}
     where {{ where_touched('session_group') }}
+    union all
+    select session_group, occurred_at, user_id, anonymous_id, app_id
+    from {{ ref('int_llm_tellings') }}
+    where told_by = 'server' and {{ where_touched('session_group') }}
     union all
     select session_group, value::timestamptz, user_id, anonymous_id, app_id
     from {{ ref('int_batch_values') }}
