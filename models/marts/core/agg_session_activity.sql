@@ -17,9 +17,6 @@ visits as (
 page_views as (
     select
         session_key,
-        count(*) as pages_visited,
-        (array_agg(page order by view_number))[1] as entry_page,
-        (array_agg(page order by view_number desc))[1] as exit_page,
         array_agg(page order by view_number) as path_sequence,
         array_agg(viewed_at order by view_number) as path_viewed_at
     from {{ ref('fct_page_views') }}
@@ -47,17 +44,26 @@ events as (
             event_role = 'pre_chat_form_submitted'
             or (event_name = 'session_upsert' and properties ->> 'completed_pre_chat_form' = 'true')
         ) as completed_pre_chat_form,
+        count(response_ms) filter (where event_role = 'message_received') as response_count,
+        sum(response_ms) filter (where event_role = 'message_received') as response_ms
+    from {{ ref('fct_events') }}
+    where {{ where_touched('session_group') }}
+    group by session_key
+),
+
+-- apart from the rest: what is aggregated in an order cannot be counted in parallel
+widget_events as (
+    select
+        session_key,
         (
             array_agg(properties ->> 'trigger' order by occurred_at, event_id)
             filter (where event_role = 'widget_opened' and properties ->> 'trigger' is not null)
         )[1] as triggered_by,
         array_agg(distinct {{ feature }} order by {{ feature }}) filter (
             where event_role = 'feature_used' and {{ feature }} is not null
-        ) as features_used,
-        count(response_ms) filter (where event_role = 'message_received') as response_count,
-        sum(response_ms) filter (where event_role = 'message_received') as response_ms
+        ) as features_used
     from {{ ref('fct_events') }}
-    where {{ where_touched('session_group') }}
+    where event_role in ('widget_opened', 'feature_used') and {{ where_touched('session_group') }}
     group by session_key
 ),
 
@@ -98,9 +104,9 @@ select
     visits.session_key,
 
     -- path
-    coalesce(page_views.pages_visited, 0) as pages_visited,
-    page_views.entry_page,
-    page_views.exit_page,
+    coalesce(cardinality(page_views.path_sequence), 0)::bigint as pages_visited,
+    page_views.path_sequence[1] as entry_page,
+    page_views.path_sequence[cardinality(page_views.path_sequence)] as exit_page,
     coalesce(page_views.path_sequence, '{}') as path_sequence,
     coalesce(page_views.path_viewed_at, '{}') as path_viewed_at,
 
@@ -118,8 +124,8 @@ select
     coalesce(counters.messages_sent, 0) as messages_sent,
     coalesce(counters.messages_received, 0) as messages_received,
     coalesce(events.completed_pre_chat_form, false) as completed_pre_chat_form,
-    events.triggered_by,
-    coalesce(events.features_used, '{}') as features_used,
+    widget_events.triggered_by,
+    coalesce(widget_events.features_used, '{}') as features_used,
     coalesce(events.response_count, 0) as response_count,
     coalesce(events.response_ms, 0) as response_ms,
 
@@ -132,6 +138,7 @@ from visits
 left join page_views using (session_key)
 left join goals using (session_key)
 left join events using (session_key)
+left join widget_events using (session_key)
 left join errors using (session_key)
 left join counters using (session_key)
 left join llm_requests using (session_key)
