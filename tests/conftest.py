@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from dbt_common.behavior_flags import BehaviorFlagRendered
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from ingest import server as embedded
@@ -27,6 +28,10 @@ from ingest.migrate import migrate
 CHECKOUT = Path(__file__).resolve().parents[1]
 HOMES = Path(tempfile.gettempdir())
 HOME_PREFIX = "tidemark-tests-"
+
+# On a busy machine an example may take any time, and so may making one up: neither decides a test.
+settings.register_profile("tidemark", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tidemark")
 
 
 def remove_home(folder: Path) -> None:
