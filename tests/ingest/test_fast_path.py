@@ -313,7 +313,7 @@ def blocks_of_lines(draw):
     return lines
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(blocks_of_lines(), st.sampled_from([None, "app", "%s"]))
 @example([b'{"event":"e","timestamp":0}', b'{"event":"e","timestamp":true}', b'{"event":"e","timestamp":-1}'], None)
 @example([b'{"event":"e","timestamp":1772442000,"properties":{"a":1.50,"b":1e2}}'], "app")
@@ -329,7 +329,7 @@ plain_values = {
 COMMON = [name for name, convert in COLUMNS.items() if convert.__name__ in plain_values and name != "event_name"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_records_of_known_keys_and_sound_values_are_always_taken(data):
     names = data.draw(st.lists(st.sampled_from(COMMON), max_size=8, unique=True))
@@ -420,7 +420,7 @@ def test_a_load_in_the_middle_of_its_file_holds_no_other_load_up(database, tmp_p
 # Blocks
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.sampled_from([b"", b" ", b"a", b"bcd", b"e" * 9, b"f" * 10, b"g" * 11, b"h" * 30]), max_size=12),
     st.sampled_from([b"\n", b"\r\n"]),

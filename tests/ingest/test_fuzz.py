@@ -28,7 +28,7 @@ BLANKS = b" \t\r\n"
 # A stream's shape stands in its module or in its class.
 SHAPES = {name: getattr(one, "shape", None) or sys.modules[one.__module__].shape for name, one in READ.items()}
 # Files with a fixed chance, so that a failure here is a failure everywhere.
-repeatable = settings(derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+repeatable = settings(derandomize=True, suppress_health_check=list(HealthCheck))
 
 # JSON that readers, PostgreSQL or both find hard, as text.
 ODD_LITERALS = [

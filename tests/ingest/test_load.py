@@ -478,7 +478,7 @@ def test_folders_and_patterns_find_each_file_once(tmp_path):
 # Laws
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_nothing_is_lost_whatever_happens_to_the_bytes(loader, tmp_path, data):
     """As many records as non-blank lines, each loaded or rejected, under any change of the lines' bytes."""
@@ -503,7 +503,7 @@ def test_nothing_is_lost_whatever_happens_to_the_bytes(loader, tmp_path, data):
     assert (in_raw, in_rejects) == (result.loaded, result.rejected)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_split_order_duplicates_and_bodies_give_the_same_events(make_database, tmp_path, data):
     """Distinct events, whatever files they came in and however often."""

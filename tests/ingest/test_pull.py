@@ -720,7 +720,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_whatever_the_order_of_commits_each_visible_version_is_in_raw_once(source, warehouse, steps):
     """Two writers insert and update rows at a clock that only goes forward and commit when they like, within

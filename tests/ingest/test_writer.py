@@ -250,7 +250,7 @@ def test_what_waits_is_written_after_a_while(inbox):
         eventually(lambda: writer.stats()["written"] == 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=6), st.integers(1, 5), st.booleans())
 def test_any_sizes_of_batches_land_every_record_once_in_order(tmp_path_factory, pieces, batch_size, two_streams):
     """`pieces`: how many records come between flushes."""
@@ -696,7 +696,7 @@ more_garbage = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(

@@ -1,6 +1,5 @@
 """Dagster knows every stream, seed, model and test that the project's files hold, and nothing else."""
 
-import gc
 import importlib
 import os
 import pkgutil
@@ -39,7 +38,7 @@ from orchestration.dev import free_port
 from orchestration.environments import ENVIRONMENTS, environment
 from orchestration.failures import one_owner_of_retries
 from orchestration.instance import settings
-from orchestration.refresh import dbt_arguments, project_parsed
+from orchestration.refresh import dbt_arguments
 from orchestration.selection import arguments_to_build, arguments_to_test
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -544,15 +543,3 @@ def test_the_manifest_is_made_when_missing_and_again_when_a_file_is_newer(
     (project / "models" / "broken.sql").write_text("select {{ ref('nothing') }}")
     with pytest.raises(TidemarkError, match=re.compile(r"does not parse: .*nothing")):
         models()
-
-
-def test_the_collector_skips_a_parsed_project_and_is_then_as_it_was(tmp_path):
-    with project_parsed([*dbt_arguments("prod"), "--no-write-json", "--quiet"]) as (_, manifest):
-        assert "model.tidemark.fct_sessions" in manifest["nodes"]
-        assert gc.isenabled()
-        assert gc.get_freeze_count() > 100_000
-    assert gc.get_freeze_count() == 0
-    nowhere = ["--project-dir", str(tmp_path), "--profiles-dir", str(tmp_path), "--quiet"]
-    with pytest.raises(TidemarkError, match="does not parse"), project_parsed(nowhere):
-        pass
-    assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0)

@@ -98,7 +98,7 @@ def test_credits_are_those_worked_out_by_hand(sample_warehouse):
     assert [row[5] for row in found["five"]] == [Decimal("0.4"), *middle, Decimal("0.4")]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     conversions=st.lists(
         st.lists(st.tuples(st.integers(0, 90 * 86400), st.booleans()), min_size=1, max_size=40),

@@ -105,7 +105,7 @@ def shown_reference(plain: dict[int, History], differing: dict[int, tuple]) -> s
 
 
 @pytest.mark.long
-@settings(max_examples=10, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck])
+@settings(max_examples=10, database=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck])
 @given(
     start=st.integers(0, 10**9),
     rounds=st.integers(2, 7),

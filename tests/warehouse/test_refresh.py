@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hmac
 import json
 import os
@@ -19,7 +20,7 @@ from psycopg import sql
 
 from ingest.connection import connect
 from ingest.errors import TidemarkError
-from orchestration.refresh import PROJECT_FOLDER, take_lock
+from orchestration.refresh import PROJECT_FOLDER, dbt_arguments, project_parsed, take_lock
 from tests.warehouse.conftest import Warehouse, assert_same, copied_project, without_server_variables
 
 
@@ -387,3 +388,15 @@ def test_status_tells_lag_lock_and_a_refresh_that_died(warehouse):
         ("prod", 1, 1, False)
     ]
     assert [row["state"] for row in found["refreshes"]] == ["died", "complete"]
+
+
+def test_the_collector_skips_a_parsed_project_and_is_then_as_it_was(tmp_path):
+    with project_parsed([*dbt_arguments("prod"), "--no-write-json", "--quiet"]) as (_, manifest):
+        assert "model.tidemark.fct_sessions" in manifest["nodes"]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 100_000
+    assert gc.get_freeze_count() == 0
+    nowhere = ["--project-dir", str(tmp_path), "--profiles-dir", str(tmp_path), "--quiet"]
+    with pytest.raises(TidemarkError, match="does not parse"), project_parsed(nowhere):
+        pass
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0)
