@@ -157,12 +157,18 @@
     by the seed llm_token_rules. Where they are more than the input they cannot be part of it.
 #}
 {% macro all_input_tokens() -%}
+    {{ uncached_tokens() }} + told.cache_read + told.cache_write
+{%- endmacro %}
+
+
+{# Of these those that were not cached. #}
+{% macro uncached_tokens() -%}
     case
         when
             coalesce(requests.input_includes_cached, rates.input_includes_cached, true)
             and requests.input_tokens >= told.cache_read + told.cache_write
-            then requests.input_tokens
-        else coalesce(requests.input_tokens, 0) + told.cache_read + told.cache_write
+            then requests.input_tokens - told.cache_read - told.cache_write
+        else coalesce(requests.input_tokens, 0)
     end
 {%- endmacro %}
 
@@ -187,33 +193,27 @@
 {%- endmacro %}
 
 
-{# Of a request's tokens those of audio, which are never more than there are. #}
-{% macro audio_tokens() -%}
-    select
-        least(coalesce(requests.input_audio_tokens, 0), counted.uncached) as input_audio,
-        least(coalesce(requests.output_audio_tokens, 0), counted.output - told.reasoning) as output_audio
-{%- endmacro %}
-
-
 {# What a request costs at the rates with this prefix, US dollars: each token in one kind. Null where there is no rate or no count. #}
 {% macro request_cost(prefix) -%}
     case
         when num_nonnulls(requests.input_tokens, requests.output_tokens) > 0
             then
-                (counted.uncached - heard.input_audio) * rates.{{ prefix }}input_rate
-                + (counted.output - told.reasoning - heard.output_audio) * rates.{{ prefix }}output_rate
+                -- what is left without audio, of which there is never more than there is of all
+                greatest(counted.uncached - told.input_audio, 0) * rates.{{ prefix }}input_rate
+                + greatest(counted.output - told.reasoning - told.output_audio, 0) * rates.{{ prefix }}output_rate
                 + rates.{{ prefix }}request_rate
                 -- few requests have any of these
                 + case
                     when
-                        told.cache_read + told.cache_write + told.reasoning + heard.input_audio + heard.output_audio > 0
+                        told.cache_read + told.cache_write + told.reasoning + told.input_audio + told.output_audio > 0
                         then
                             told.cache_read * rates.{{ prefix }}cache_read_rate
                             + (told.cache_write - told.cache_write_1h) * rates.{{ prefix }}cache_write_rate
                             + told.cache_write_1h * rates.{{ prefix }}cache_write_1h_rate
-                            + heard.input_audio * rates.{{ prefix }}input_audio_rate
                             + told.reasoning * rates.{{ prefix }}reasoning_rate
-                            + heard.output_audio * rates.{{ prefix }}output_audio_rate
+                            + least(told.input_audio, counted.uncached) * rates.{{ prefix }}input_audio_rate
+                            + least(told.output_audio, counted.output - told.reasoning)
+                            * rates.{{ prefix }}output_audio_rate
                     else 0
                 end
     end

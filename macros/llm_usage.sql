@@ -238,7 +238,9 @@
                 coalesce(requests.cache_read_tokens, 0) as cache_read,
                 coalesce(requests.cache_write_tokens, 0) as cache_write,
                 coalesce(requests.cache_write_1h_tokens, 0) as cache_write_1h,
-                coalesce(requests.reasoning_tokens, 0) as reasoning
+                coalesce(requests.reasoning_tokens, 0) as reasoning,
+                coalesce(requests.input_audio_tokens, 0) as input_audio,
+                coalesce(requests.output_audio_tokens, 0) as output_audio
         ) as told
     cross join
         lateral (
@@ -246,9 +248,6 @@
                 coalesce(requests.uncached_input_tokens, 0) as uncached,
                 coalesce(requests.output_tokens, told.reasoning) as output
         ) as counted
-    cross join lateral (
-        {{ audio_tokens() }}
-    ) as heard
     left join {{ ref('int_llm_rates') }} as rates
         on {{ model }} = rates.model
         and {{ provider }} = rates.provider

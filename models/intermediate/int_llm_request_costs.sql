@@ -65,10 +65,11 @@ select
     {{ once_closed(
         'case when requests.output_tokens is not null then counted.output end', 'output_tokens', 'bigint'
     ) }} as all_output_tokens,
-    {{ once_closed('cost.computed', 'computed_cost_usd', 'numeric') }} as computed_cost_usd,
+    {{ once_closed(request_cost(''), 'computed_cost_usd', 'numeric') }} as computed_cost_usd,
+    -- few do, and for all others it would be worked out twice
+    requests.priced is not null or coalesce(rates.is_overridden, false) as has_list_cost,
     {{ once_closed(
-        'case when rates.is_overridden then ' ~ request_cost('list_') ~ ' else cost.computed end',
-        'list_cost_usd', 'numeric'
+        'case when rates.is_overridden then ' ~ request_cost('list_') ~ ' end', 'list_cost_usd', 'numeric'
     ) }} as list_cost_usd
 from {{ ref('int_llm_requests') }} as requests
 -- some tell what was written for an hour beside the rest
@@ -78,7 +79,9 @@ cross join
             coalesce(requests.cached_tokens, 0) as cache_read,
             greatest(requests.cache_write_tokens, requests.cache_write_1h_tokens, 0) as cache_write,
             coalesce(requests.cache_write_1h_tokens, 0) as cache_write_1h,
-            coalesce(requests.reasoning_tokens, 0) as reasoning
+            coalesce(requests.reasoning_tokens, 0) as reasoning,
+            coalesce(requests.input_audio_tokens, 0) as input_audio,
+            coalesce(requests.output_audio_tokens, 0) as output_audio
     ) as told
 left join {{ ref('int_llm_rates') }} as rates
     on requests.model = rates.model
@@ -88,17 +91,10 @@ left join {{ ref('int_llm_rates') }} as rates
 cross join
     lateral (
         select
-            {{ all_input_tokens() }} - told.cache_read - told.cache_write as uncached,
+            {{ uncached_tokens() }} as uncached,
             case
                 when rates.output_includes_reasoning is not false and requests.output_tokens >= told.reasoning
                     then requests.output_tokens
                 else coalesce(requests.output_tokens, 0) + told.reasoning
             end as output
     ) as counted
-cross join
-    lateral (
-        {{ audio_tokens() }}
-    ) as heard
-cross join lateral (
-    select {{ request_cost('') }} as computed
-) as cost

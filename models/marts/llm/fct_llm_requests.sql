@@ -81,7 +81,10 @@ final as (
         -- cost
         requests.reported_cost_usd,
         requests.computed_cost_usd,
-        requests.list_cost_usd,
+        case
+            when requests.has_list_cost then requests.list_cost_usd
+            else requests.computed_cost_usd
+        end as list_cost_usd,
         coalesce(requests.reported_cost_usd, requests.computed_cost_usd) as cost_usd,
         case
             when requests.reported_cost_usd is not null then 'reported'
