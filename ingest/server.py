@@ -205,7 +205,9 @@ def settings(memory_bytes: int, cpus: int, *, port: int, log: Path, small_shm: b
         "random_page_cost": "1.1",
         "effective_io_concurrency": "64",
         "max_parallel_workers": str(max(1, min(8, cpus))),
+        # Who asks works too: one process a core, no more.
         "max_parallel_workers_per_gather": str(max(0, min(4, cpus - 1))),
+        "max_parallel_maintenance_workers": str(max(0, min(4, cpus - 1))),
         "jit": "off",
         "fsync": "on",
         "synchronous_commit": "on",

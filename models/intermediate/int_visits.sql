@@ -118,7 +118,8 @@ select
     min(at) as started_at,
     max(at) as ended_at,
     ops.first_value(user_id order by at desc, user_id) as user_id,
-    ops.first_value(anonymous_id order by at, anonymous_id, app_id) as anonymous_id,
+    -- both in one order, so that the rows of a visit are sorted once
+    ops.first_value(anonymous_id order by at, app_id, anonymous_id) as anonymous_id,
     coalesce(ops.first_value(app_id order by at, app_id), 'default') as app_id
 from capped
 group by session_group, run_started_at, cap_number

@@ -157,6 +157,12 @@ def test_memory_is_scaled_to_the_machine_and_capped(memory, buffers, work):
     assert (chosen["shared_buffers"], chosen["work_mem"]) == (buffers, work)
 
 
+@pytest.mark.parametrize(("cpus", "helpers"), [(1, "0"), (2, "1"), (4, "3"), (64, "4")])
+def test_no_more_processes_work_on_a_statement_than_there_are_cores(cpus, helpers):
+    chosen = embedded.settings(GB, cpus, port=5432, log=Path("/log"))
+    assert (chosen["max_parallel_workers_per_gather"], chosen["max_parallel_maintenance_workers"]) == (helpers, helpers)
+
+
 def test_the_log_holds_no_statement_and_no_row(place):
     running = embedded.start(place / "home")
     ask(running, "create table person (id integer primary key, email text unique)")
