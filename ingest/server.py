@@ -181,6 +181,9 @@ def settings(memory_bytes: int, cpus: int, *, port: int, log: Path, small_shm: b
     def share(part: int, least: int, most: int) -> str:
         return f"{max(least, min(most, memory // part))}MB"
 
+    # Who asks works too: one process a core, no more.
+    helpers = str(max(0, min(4, cpus - 1)))
+
     chosen = {
         "listen_addresses": HOST,
         "port": str(port),
@@ -205,9 +208,8 @@ def settings(memory_bytes: int, cpus: int, *, port: int, log: Path, small_shm: b
         "random_page_cost": "1.1",
         "effective_io_concurrency": "64",
         "max_parallel_workers": str(max(1, min(8, cpus))),
-        # Who asks works too: one process a core, no more.
-        "max_parallel_workers_per_gather": str(max(0, min(4, cpus - 1))),
-        "max_parallel_maintenance_workers": str(max(0, min(4, cpus - 1))),
+        "max_parallel_workers_per_gather": helpers,
+        "max_parallel_maintenance_workers": helpers,
         "jit": "off",
         "fsync": "on",
         "synchronous_commit": "on",

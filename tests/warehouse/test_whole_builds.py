@@ -70,7 +70,11 @@ def test_a_build_that_fails_leaves_what_was_there(model: Path, warehouse: Wareho
     assert warehouse.query(rows) == before
     assert warehouse.query(STANDING) == standing
 
-    model.write_text(right.replace(FIRST_SEEN, "max(session_date) as first_session_date"))
+    # The old table stands until the new one is filled: the model itself may read it.
+    model.write_text(
+        right.replace(FIRST_SEEN, "(select min(first_session_date) from marts.dim_visitor_apps) as first_session_date")
+    )
     warehouse.refresh()
     assert warehouse.query(rows) != before
     assert [row[:2] for row in warehouse.query(STANDING)] == [("dim_visitor_apps", "r")]
+    assert warehouse.query("select first_session_date::text from marts.dim_visitor_apps") == [("2026-03-01",)]
