@@ -3,13 +3,13 @@
     filled: dbt's way, an insert into a table that has its key, does neither.
 #}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
-    {%- if not config.get('contract').enforced -%}
-        {{ dbt.postgres__create_table_as(temporary, relation, sql) }}
-    {%- elif temporary -%}
-        {#- its columns are held against the mart's, which the contract made: `on_schema_change: fail` -#}
-        create temporary table {{ relation }} as (
+    {%- if temporary -%}
+        {#- a mart's are held against those its contract made: `on_schema_change: fail`. The connection is kept -#}
+        create temporary table {{ relation }} on commit drop as (
             {{ sql }}
         );
+    {%- elif not config.get('contract').enforced -%}
+        {{ dbt.postgres__create_table_as(temporary, relation, sql) }}
     {%- elif model.columns.values() | selectattr('constraints') | list -%}
         {{ exceptions.raise_compiler_error(model.name ~ ": put constraints on the model, not on its columns") }}
     {%- else -%}

@@ -103,5 +103,8 @@ def end_with(parent: int) -> None:
 if __name__ == "__main__":
     from dbt.cli.main import cli
 
+    from orchestration.dbt_connections import keep_connections
+
+    keep_connections()
     end_with(int(os.environ[PARENT_VARIABLE]))
     cli(prog_name="dbt")

@@ -424,6 +424,9 @@ def project_parsed(options: Sequence[str]) -> Iterator[tuple[dbtRunner, dict[str
     """
     from dbt.cli.main import dbtRunner
 
+    from orchestration.dbt_connections import keep_connections
+
+    keep_connections()
     gc.disable()
     try:
         parsed = dbtRunner().invoke(["parse", *options])
