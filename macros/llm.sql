@@ -112,7 +112,9 @@
         on browser.session_group = server.session_group
         and server.told_by = 'server'
         and (browser.stopped or (browser.model = server.model and browser.total_tokens = server.total_tokens))
-    where browser.told_by = 'browser' and browser.session_group not in (select session_group from crowded_groups)
+    where
+        browser.told_by = 'browser'
+        and not exists (select from crowded_groups where crowded_groups.session_group = browser.session_group)
     union all
     select * from nearest
 {%- endmacro %}

@@ -68,8 +68,9 @@
                     -- these say which names there are, not what they cost
                     and key not in ('baseline_models', 'what_if_models')
             )
-            and name_key::text not in (
-                select key from ops.touched where target = '{{ target_mark() }}' and kind = 'llm_name'
+            and not exists (
+                select from ops.touched
+                where target = '{{ target_mark() }}' and kind = 'llm_name' and key = name_key::text
             );
         -- thousands of names, where the planner still knows of none
         analyze ops.touched

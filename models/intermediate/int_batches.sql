@@ -109,7 +109,11 @@ lineage as (
     select * from reloads
     union all
     select rotations.* from rotations
-    where rotations.batch_id not in (select batch_id from reloads)
+    where
+        not exists (
+            select from reloads
+            where reloads.batch_id = rotations.batch_id
+        )
 )
 
 select

@@ -61,7 +61,7 @@ tellings as not materialized (
 
 -- of groups with a request that may have been told twice
 contested as (
-    select session_group, telling_key, told_by, model, total_tokens, stopped, occurred_at
+    select session_group, telling_key, told_by, app_id, user_id, model, total_tokens, cost_usd, stopped, occurred_at
     from tellings
     where
         session_group in (
@@ -91,59 +91,59 @@ closed_requests as (
 -- the same request told by the browser and by the server
 matches as (
     {{ matching_tellings('contested') }}
+),
+
+-- one join for all that is not simply a request: the server's telling stands, with what the browser adds
+resolved as (
+    select
+        matches.server_key as telling_key, false as is_left_out, browser.app_id, browser.user_id, browser.stopped,
+        -- the zeros of a stopped generation are no count and no price
+        case when not coalesce(browser.stopped, false) then browser.total_tokens end as total_tokens,
+        case when not coalesce(browser.stopped, false) then browser.cost_usd end as cost_usd
+    from matches
+    inner join contested as browser on matches.browser_key = browser.telling_key
+    where
+        not exists (
+            select from closed_requests
+            where closed_requests.request_key = matches.server_key
+        )
+    union all
+    select browser_key, true, null, null, null, null, null
+    from matches
+    union all
+    select request_key, true, null, null, null, null, null
+    from closed_requests
 )
 
 select
-    told.session_group,
-    told.telling_key as request_key,
-    null::uuid as closed_session_key,
-    case when browser.telling_key is not null then 'both' else told.told_by end as told_by,
+    told.session_group, told.telling_key as request_key, null::uuid as closed_session_key,
+    case when resolved.telling_key is not null then 'both' else told.told_by end as told_by,
     told.request_id, told.message_id, told.chat_id,
-    coalesce(told.app_id, browser.app_id) as app_id,
-    coalesce(told.user_id, browser.user_id) as user_id,
+    coalesce(told.app_id, resolved.app_id) as app_id,
+    coalesce(told.user_id, resolved.user_id) as user_id,
     told.workspace_id, told.project_id, told.team_id, told.feature_id, told.plan,
     told.model, told.provider, told.service_tier, told.baseline_model,
     told.status_code,
-    case when browser.stopped then 'stopped' else told.status end as status,
-    coalesce(browser.stopped, told.stopped, false) as stopped,
+    case when resolved.stopped then 'stopped' else told.status end as status,
+    coalesce(resolved.stopped, told.stopped, false) as stopped,
     coalesce(told.regenerated, false) as regenerated,
-    told.was_routed,
-    told.router_confidence,
-    told.occurred_at,
-    told.input_tokens,
-    told.output_tokens,
-    -- the zeros of a stopped generation are no count and no price
-    coalesce(told.total_tokens, case when not coalesce(browser.stopped, false) then browser.total_tokens end)
-        as total_tokens,
-    told.cached_tokens,
-    told.cache_write_tokens,
-    told.cache_write_1h_tokens,
-    told.reasoning_tokens,
-    told.input_audio_tokens,
-    told.output_audio_tokens,
-    told.input_includes_cached,
-    told.latency_ms,
-    coalesce(told.cost_usd, case when not coalesce(browser.stopped, false) then browser.cost_usd end)
-        as reported_cost_usd,
+    told.was_routed, told.router_confidence, told.occurred_at, told.input_tokens, told.output_tokens,
+    coalesce(told.total_tokens, resolved.total_tokens) as total_tokens,
+    told.cached_tokens, told.cache_write_tokens, told.cache_write_1h_tokens, told.reasoning_tokens,
+    told.input_audio_tokens, told.output_audio_tokens, told.input_includes_cached, told.latency_ms,
+    coalesce(told.cost_usd, resolved.cost_usd) as reported_cost_usd,
     coalesce(by_request.rating, by_message.rating, told.rating) as rating,
     coalesce(by_request.feedback, by_message.feedback, told.feedback) as feedback,
     null::jsonb as priced
 from tellings as told
-left join matches as matched on told.telling_key = matched.server_key
-left join tellings as browser on matched.browser_key = browser.telling_key and browser.told_by = 'browser'
-left join feedback as by_request
-    on told.request_id = by_request.request_id
-left join feedback as by_message
-    on told.message_id = by_message.message_id and by_message.request_id is null
-where
-    told.telling_key not in (select browser_key from matches)
-    and told.telling_key not in (select request_key from closed_requests)
+left join resolved on told.telling_key = resolved.telling_key
+left join feedback as by_request on told.request_id = by_request.request_id
+left join feedback as by_message on told.message_id = by_message.message_id and by_message.request_id is null
+where resolved.is_left_out is not true
 
 union all
 
 select
-    session_group,
-    request_key,
-    session_key as closed_session_key,
+    session_group, request_key, session_key as closed_session_key,
     {{ recorded_columns(recorded, 'request') }}
 from closed_requests

@@ -93,4 +93,9 @@ select
     decisions.note
 from {{ ref('stg_recommendation_decisions') }} as decisions
 left join {{ ref('stg_recommendation_sightings') }} as sightings using (recommendation_key)
-where decisions.state <> 'open' and decisions.recommendation_key not in (select ranked.recommendation_key from ranked)
+where
+    decisions.state <> 'open'
+    and not exists (
+        select from ranked
+        where ranked.recommendation_key = decisions.recommendation_key
+    )

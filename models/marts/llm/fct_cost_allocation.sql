@@ -138,7 +138,11 @@ final as (
         null as weight,
         billed_cost_usd as allocated_cost_usd
     from ruled
-    where cost_line_key not in (select driven.cost_line_key from driven)
+    where
+        not exists (
+            select from driven
+            where driven.cost_line_key = ruled.cost_line_key
+        )
 )
 
 select * from final
