@@ -112,15 +112,17 @@
         on browser.session_group = server.session_group
         and server.told_by = 'server'
         and (browser.stopped or (browser.model = server.model and browser.total_tokens = server.total_tokens))
-    where
-        browser.told_by = 'browser'
-        and not exists (select from crowded_groups where crowded_groups.session_group = browser.session_group)
+    -- not a join, which may be made after each was compared with each: few groups are crowded
+    where browser.told_by = 'browser' and browser.session_group not in (select session_group from crowded_groups)
     union all
     select * from nearest
 {%- endmacro %}
 
 
-{# Of the candidates those that are of one request: mutual nearest neighbours in time, a minute apart at most. #}
+{#
+    Of the candidates those that are of one request: mutual nearest neighbours in time, a minute apart at most. Each with
+    what the browser told of it: a join back on its key may be planned as each with each.
+#}
 {% macro matching_tellings(relation) -%}
     with
 
@@ -132,6 +134,11 @@
         select
             browser.telling_key as browser_key,
             server.telling_key as server_key,
+            browser.app_id,
+            browser.user_id,
+            browser.total_tokens,
+            browser.cost_usd,
+            browser.stopped,
             row_number() over (
                 partition by browser.telling_key
                 order by abs(extract(epoch from browser.occurred_at - server.occurred_at)), server.telling_key
@@ -152,6 +159,6 @@
             and server.occurred_at + interval '60 seconds'
     )
 
-    select browser_key, server_key from pairs
+    select browser_key, server_key, app_id, user_id, total_tokens, cost_usd, stopped from pairs
     where server_rank = 1 and browser_rank = 1
 {%- endmacro %}

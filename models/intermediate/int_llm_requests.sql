@@ -96,12 +96,11 @@ matches as (
 -- one join for all that is not simply a request: the server's telling stands, with what the browser adds
 resolved as (
     select
-        matches.server_key as telling_key, false as is_left_out, browser.app_id, browser.user_id, browser.stopped,
+        server_key as telling_key, false as is_left_out, app_id, user_id, stopped,
         -- the zeros of a stopped generation are no count and no price
-        case when not coalesce(browser.stopped, false) then browser.total_tokens end as total_tokens,
-        case when not coalesce(browser.stopped, false) then browser.cost_usd end as cost_usd
+        case when not coalesce(stopped, false) then total_tokens end as total_tokens,
+        case when not coalesce(stopped, false) then cost_usd end as cost_usd
     from matches
-    inner join contested as browser on matches.browser_key = browser.telling_key
     where
         not exists (
             select from closed_requests
