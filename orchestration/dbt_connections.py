@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import select
 import time
+from contextlib import suppress
 
+import psycopg2
 from dbt.adapters.base.connections import BaseConnectionManager
 from dbt.adapters.contracts.connection import Connection, ConnectionState
 from dbt.adapters.postgres.connections import PostgresConnectionManager
@@ -26,17 +28,15 @@ def keep_connections() -> None:
 
 def _release(manager: PostgresConnectionManager) -> None:
     connection = manager.get_if_exists()
-    if connection is None or connection.state != ConnectionState.OPEN or connection.handle.closed:
-        BaseConnectionManager.release(manager)
-        return
-    try:
-        # sends nothing if no transaction is open
-        connection.handle.rollback()
-    except Exception:
-        manager.clear_thread_connection()
-        raise
-    connection.transaction_open = False
-    setattr(connection, IDLE_SINCE, time.monotonic())
+    if connection is not None and connection.state == ConnectionState.OPEN:
+        # one that the server ended is closed: what its node did is told already
+        with suppress(psycopg2.Error):
+            # sends nothing if no transaction is open
+            connection.handle.rollback()
+            connection.transaction_open = False
+            setattr(connection, IDLE_SINCE, time.monotonic())
+            return
+    BaseConnectionManager.release(manager)
 
 
 def _set_connection_name(manager: PostgresConnectionManager, name: str | None = None) -> Connection:
