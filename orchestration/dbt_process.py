@@ -103,8 +103,8 @@ def end_with(parent: int) -> None:
 if __name__ == "__main__":
     from dbt.cli.main import cli
 
-    from orchestration.dbt_connections import keep_connections
+    from orchestration.dbt_overhead import spare_overhead
 
-    keep_connections()
+    spare_overhead()
     end_with(int(os.environ[PARENT_VARIABLE]))
     cli(prog_name="dbt")

@@ -127,9 +127,9 @@ def _fill(server: Server, values: Iterable[Value], as_of: datetime | None) -> No
 def _build(server: Server, folder: Path) -> None:
     from dbt.cli.main import dbtRunner
 
-    from orchestration.dbt_connections import keep_connections
+    from orchestration.dbt_overhead import spare_overhead
 
-    keep_connections()
+    spare_overhead()
     # The bounds are set: dbt must not settle its own.
     environment = server.environment() | {"TIDEMARK_REFRESH_ID": "0"}
     options = ["--project-dir", str(folder), "--profiles-dir", str(folder), "--target-path", str(folder / "target")]

@@ -424,9 +424,9 @@ def project_parsed(options: Sequence[str]) -> Iterator[tuple[dbtRunner, dict[str
     """
     from dbt.cli.main import dbtRunner
 
-    from orchestration.dbt_connections import keep_connections
+    from orchestration.dbt_overhead import spare_overhead
 
-    keep_connections()
+    spare_overhead()
     gc.disable()
     try:
         parsed = dbtRunner().invoke(["parse", *options])
