@@ -37,7 +37,7 @@ grant usage on all sequences in schema ops to tidemark_transformer;
 revoke insert, update, delete on
     ops.schema_migrations, ops.app_access, ops.super_admins, ops.access_state, ops.horizon, ops.closings,
     ops.tombstones, ops.hash_key_check, ops.privacy_certificates, ops.privacy_answers, ops.privacy_choices,
-    ops.opt_outs, ops.truncated_addresses
+    ops.opt_outs, ops.opt_out_filter, ops.truncated_addresses
     from tidemark_transformer;
 
 -- Readers: how far the marts are, and nothing else outside them.
@@ -47,7 +47,10 @@ grant select on ops.refreshes to tidemark_analyst, tidemark_bi;
 grant select on ops.model_state, ops.touched to tidemark_analyst;
 
 -- These see tables their callers may not.
-revoke all on function ops.reader_apps(), ops.is_super_admin() from public;
+revoke all on function
+    ops.reader_apps(), ops.is_super_admin(), ops.is_opted_out(text, text, timestamptz, timestamptz) from public;
+grant execute on function ops.is_opted_out(text, text, timestamptz, timestamptz)
+    to tidemark_analyst, tidemark_bi, tidemark_transformer;
 grant execute on function ops.reader_apps(), ops.is_super_admin()
     to tidemark_analyst, tidemark_bi, tidemark_workspace_reader, tidemark_transformer;
 

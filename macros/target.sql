@@ -23,6 +23,28 @@
 {%- endmacro %}
 
 
+{#
+    Whether this build reads a row's load. Loads before the first that it does not read, which is among the newest, are
+    known at a glance: a join would carry every column of a wide row along.
+#}
+{% macro is_published() -%}
+    (
+        (
+            load_id >= (
+                select min(loads.load_id)
+                from {{ source('raw', 'loads') }} as loads
+                where (loads.published_seq <= ops.to_seq('{{ target_mark() }}')) is not true
+            )
+        ) is not true
+        or load_id in (
+            select loads.load_id
+            from {{ source('raw', 'loads') }} as loads
+            where loads.published_seq <= ops.to_seq('{{ target_mark() }}')
+        )
+    )
+{%- endmacro %}
+
+
 {% macro settle_bounds() %}
     {% if execute and not env_var('TIDEMARK_REFRESH_ID', '') %}
         select ops.settle_bounds('{{ target_mark() }}', builds => {{ flags.WHICH != 'test' }})

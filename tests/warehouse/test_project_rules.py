@@ -160,6 +160,7 @@ TESTED_ELSEWHERE = {
     "settle_bounds": "test_refresh calls dbt by hand, and beside a refresh",
     "grant_schema_usage": "analysts_may_read_the_marts sees its result",
     "is_not_opted_out": "test_privacy: what is done between opting out and in",
+    "opt_out_filter": "test_opt_out_filter: what it spares, and where it says nothing",
     "tenant_keys": "test_access: what each role may read",
     "is_for_workspaces": "test_access: what each role may read",
     "is_of_reader": "test_access: rows by workspace, app, person and super-admin",
@@ -169,7 +170,7 @@ TESTED_ELSEWHERE = {
 }
 
 # What is known of loads, their rows and persons, beside the streams.
-LEDGER = {"loads", "superseded", "opt_outs"}
+LEDGER = {"loads", "superseded"}
 
 # Kinds of keys that the work list takes from the new loads themselves.
 OF_NEW_LOADS = {"session_group", "workspace", "llm_name", "cost"}

@@ -5,7 +5,7 @@ costs as (
         *,
         {{ is_not_opted_out('occurred_at') }} as names_its_person
     from {{ source('raw', 'costs') }}
-    where not withheld and load_id in {{ published_loads() }}
+    where not withheld and {{ is_published() }}
 )
 
 select

@@ -56,7 +56,7 @@ select
     {{ scrubbed_json('properties') }} as properties
 from {{ source('raw', 'events') }}
 where
-    not withheld and load_id in {{ published_loads() }}
+    not withheld and {{ is_published() }}
     and {{ is_open('occurred_at') }}
     and {{ is_credible('occurred_at') }}
     and {{ is_not_opted_out('occurred_at') }}

@@ -8,7 +8,7 @@ with
 
 identifies as (
     select * from {{ source('raw', 'identifies') }}
-    where not withheld and load_id in {{ published_loads() }}
+    where not withheld and {{ is_published() }}
 )
 
 select

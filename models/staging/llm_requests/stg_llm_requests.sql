@@ -59,7 +59,7 @@ select
     {{ scrubbed('feedback') }} as feedback
 from {{ source('raw', 'llm_requests') }}
 where
-    not withheld and load_id in {{ published_loads() }}
+    not withheld and {{ is_published() }}
     -- a rating is no activity, and may be dated before the request it is for
     and ({{ is_open('occurred_at') }} or record_type = 'feedback')
     and {{ is_credible('occurred_at') }}

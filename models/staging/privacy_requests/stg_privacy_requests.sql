@@ -2,7 +2,7 @@ with
 
 requests as (
     select * from {{ source('raw', 'privacy_requests') }}
-    where load_id in {{ published_loads() }}
+    where {{ is_published() }}
 )
 
 select

@@ -16,6 +16,6 @@ select
     received_at,
     {{ time }} as happened_at
 from {{ source('raw', stream) }}
-where load_id in {{ published_loads() }}
+where {{ is_published() }}
 {{ 'union all' if not loop.last }}
 {% endfor %}

@@ -32,7 +32,7 @@ select
 from {{ source('raw', 'session_batches') }} as sent
 where
     not withheld
-    and load_id in {{ published_loads() }}
+    and {{ is_published() }}
     -- a row that lacks a bad element stands until its mended record is loaded whole
     and not exists (
         select from {{ source('raw', 'superseded') }} as mended

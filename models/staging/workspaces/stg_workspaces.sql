@@ -2,7 +2,7 @@ with
 
 workspaces as (
     select * from {{ source('raw', 'workspaces') }}
-    where load_id in {{ published_loads() }}
+    where {{ is_published() }}
 )
 
 select

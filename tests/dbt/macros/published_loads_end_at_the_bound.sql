@@ -4,4 +4,6 @@
 select ledger.load_id, ledger.published_seq
 from {{ source('raw', 'loads') }} as ledger
 inner join ops.bounds on bounds.target = '{{ target_mark() }}'
-where (ledger.load_id in {{ published_loads() }}) <> coalesce(ledger.published_seq <= bounds.to_seq, false)
+where
+    (ledger.load_id in {{ published_loads() }}) <> coalesce(ledger.published_seq <= bounds.to_seq, false)
+    or {{ is_published() }} <> coalesce(ledger.published_seq <= bounds.to_seq, false)
