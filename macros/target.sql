@@ -14,18 +14,20 @@
 {%- endmacro %}
 
 
-{% macro published_loads() -%}
+{% macro published_loads(once=true) -%}
+    {%- set bound = "ops.to_seq('" ~ target_mark() ~ "')" -%}
     (
         select loads.load_id
         from {{ source('raw', 'loads') }} as loads
-        where loads.published_seq <= (select ops.to_seq('{{ target_mark() }}'))
+        where loads.published_seq <= {{ '(select ' ~ bound ~ ')' if once else bound }}
     )
 {%- endmacro %}
 
 
 {#
     Whether this build reads a row's load. Loads before the first that it does not read, which is among the newest, are
-    known at a glance: a join would carry every column of a wide row along.
+    known at a glance: a join would carry every column of a wide row along. For the few after it the list is asked; with
+    a subquery in that, older servers would not read in parallel.
 #}
 {% macro is_published() -%}
     (
@@ -33,14 +35,10 @@
             load_id >= (
                 select min(loads.load_id)
                 from {{ source('raw', 'loads') }} as loads
-                where (loads.published_seq <= ops.to_seq('{{ target_mark() }}')) is not true
+                where (loads.published_seq <= (select ops.to_seq('{{ target_mark() }}'))) is not true
             )
         ) is not true
-        or load_id in (
-            select loads.load_id
-            from {{ source('raw', 'loads') }} as loads
-            where loads.published_seq <= ops.to_seq('{{ target_mark() }}')
-        )
+        or load_id in {{ published_loads(once=false) }}
     )
 {%- endmacro %}
 
